@@ -1,0 +1,323 @@
+"""The resource as users write it -> the scenario as the planner reads it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from inferplan.api.checks import contradictions
+from inferplan.api.names import Names
+from inferplan.api.resolve import Resolved, resolve
+from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
+from inferplan.api.v1alpha1 import hardware as written_hardware
+from inferplan.api.v1alpha1 import model as written_model
+from inferplan.api.v1alpha1 import workload as written_workload
+from inferplan.domain.catalog import Catalog
+from inferplan.domain.errors import InputError
+from inferplan.domain.hardware import OwnedPool
+from inferplan.domain.model import AttentionLayers, LayerKind, MixtureOfExperts, ModelSpec, Task
+from inferplan.domain.scenario import (
+    Budget,
+    CustomModel,
+    EnginePolicy,
+    HardwarePolicy,
+    Lengths,
+    LoadKind,
+    Lossy,
+    ModelPolicy,
+    Pin,
+    QualityPolicy,
+    Scenario,
+    Schedule,
+    Slo,
+    Tier,
+    Workload,
+)
+from inferplan.domain.units import SECONDS_PER_MINUTE, seconds_from_milliseconds
+
+NOTHING = Lengths(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedScenario:
+    """A scenario for the planner, and where each of its values comes from."""
+
+    scenario: Scenario
+    resolved: tuple[Resolved, ...]
+
+
+def _plain(path: str) -> str:
+    return path
+
+
+def to_scenario(
+    resource: InferenceScenario, catalog: Catalog, locate: Callable[[str], str] = _plain
+) -> ResolvedScenario:
+    """Turn a resource into a scenario: preset applied, names looked up, contradictions refused.
+
+    Parameters
+    ----------
+    resource
+        As the user wrote it.
+    catalog
+        Presets, models, GPUs and offerings.
+    locate
+        Turns a path (``spec.slo.percentile``) into the place that a fault names, usually
+        :meth:`~inferplan.api.documents.ScenarioDocument.locate`.
+
+    Raises
+    ------
+    InputError
+        With every contradiction and every unknown name.
+    CatalogError
+        If a preset of the catalog says something impossible.
+    """
+    complete = resolve(resource.spec, catalog)
+    spec = complete.spec
+    names = Names(catalog, locate)
+    for found in contradictions(spec):
+        names.fault(found.path, found.problem, found.fix)
+    model = _model_policy(spec, names)
+    hardware = _hardware(spec, names, catalog)
+    quality = _quality(spec, names)
+    pin = _pin(spec, names)
+    if names.faults:
+        raise InputError(names.faults)
+    task = spec.task or Task.GENERATION
+    scenario = Scenario(
+        name=resource.metadata.name,
+        use_case=spec.use_case,
+        task=task,
+        workload=_workload(spec.workload),
+        slo=_slo(spec.slo),
+        context_tokens=spec.context_tokens or 1,
+        quality=quality,
+        model=model,
+        hardware=hardware,
+        budget=Budget(
+            maximum_usd_per_hour=_decimal(spec.budget.maximum_usd_per_hour),
+            maximum_usd_per_month=_decimal(spec.budget.maximum_usd_per_month),
+            maximum_usd_per_request=_decimal(spec.budget.maximum_usd_per_request),
+            enforcement=spec.budget.enforcement,
+        ),
+        engine=EnginePolicy(
+            allow=tuple(dict.fromkeys(name.value.casefold() for name in spec.engine.allow)),
+            version=spec.engine.version,
+            image=spec.engine.image,
+            extra_args=spec.engine.extra_args or (),
+        ),
+        tier=spec.select.tier or Tier.RECOMMENDED,
+        pin=pin,
+        growth_factors=tuple(sorted(set(spec.growth.factors))),
+        headroom_percent=spec.headroom_percent,
+    )
+    return ResolvedScenario(scenario, complete.rows)
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def _seconds(value_ms: int | None) -> float | None:
+    return None if value_ms is None else seconds_from_milliseconds(value_ms)
+
+
+def _slo(slo: written_workload.Slo) -> Slo:
+    return Slo(
+        percentile=(slo.percentile or written_workload.Percentile.P95).number,
+        ttft_s=_seconds(slo.time_to_first_token_milliseconds),
+        tpot_s=_seconds(slo.time_per_output_token_milliseconds),
+        e2e_latency_s=_seconds(slo.request_latency_milliseconds),
+    )
+
+
+def _lengths(written: written_workload.TokenLengths | written_workload.OutputLengths | None) -> Lengths:
+    return NOTHING if written is None else Lengths(written.mean, written.p95)
+
+
+def _workload(load: written_workload.Workload) -> Workload:
+    if load.items is not None:
+        kind = LoadKind.OFFLINE
+    elif load.requests_per_second is not None:
+        kind = LoadKind.OPEN_LOOP
+    else:
+        kind = LoadKind.CLOSED_LOOP
+    schedule = None
+    if load.schedule is not None:
+        schedule = Schedule(load.schedule.cron, load.schedule.time_zone, load.schedule.window_minutes)
+    return Workload(
+        kind=kind,
+        prompt=_lengths(load.prompt_tokens),
+        output=_lengths(load.output_tokens),
+        shared_prefix_tokens=load.shared_prefix_tokens or 0,
+        concurrent_users=load.concurrent_users,
+        think_time_s=float(load.think_time_seconds or 0),
+        request_rate_rps=None if load.requests_per_second is None else float(load.requests_per_second),
+        burstiness=1.0 if load.burstiness is None else float(load.burstiness),
+        items=load.items,
+        deadline_s=None
+        if load.deadline_minutes is None
+        else float(load.deadline_minutes * SECONDS_PER_MINUTE),
+        schedule=schedule,
+    )
+
+
+def _quality(spec: InferenceScenarioSpec, names: Names) -> QualityPolicy:
+    written = spec.quality
+    level = None if written.minimum is None else names.level("spec.quality.minimum", written.minimum)
+    metric, minimum = (level.metric, level.minimum) if level is not None else (None, None)
+    if written.benchmark is not None:
+        metric = names.benchmark("spec.quality.benchmark", written.benchmark)
+        minimum = _decimal(written.minimum_score)
+    return QualityPolicy(
+        level=None if level is None else level.name,
+        metric=metric,
+        minimum=minimum,
+        quantizations=written.quantization.allow,
+        lossy=written.quantization.lossy or Lossy.ALLOW,
+    )
+
+
+def _model_policy(spec: InferenceScenarioSpec, names: Names) -> ModelPolicy:
+    written = spec.model
+    allow = names.model_patterns("spec.model.allow", written.allow)
+    deny = names.model_patterns("spec.model.deny", written.deny) or ()
+    for name in sorted(set(allow or ()) & set(deny)):
+        names.fault("spec.model.deny", f'"{name}" is both allowed and denied')
+    custom = None if written.custom is None else _custom_model(written.custom, spec, names)
+    return ModelPolicy(allow=allow, deny=deny, licenses=written.licenses, custom=custom)
+
+
+def _custom_model(
+    written: written_model.CustomModel, spec: InferenceScenarioSpec, names: Names
+) -> CustomModel:
+    base = None if written.base is None else names.model("spec.model.custom.base", written.base)
+    task = spec.task or Task.GENERATION
+    return CustomModel(
+        repository=written.repository,
+        revision=written.revision,
+        base=base,
+        architecture=None if written.architecture is None else _architecture(written, task),
+        task=task,
+        quantization=written.quantization,
+    )
+
+
+def _architecture(written: written_model.CustomModel, task: Task) -> ModelSpec:
+    shape = written.architecture
+    if shape is None:
+        message = "a custom model without architecture was asked for its architecture"
+        raise AssertionError(message)
+    window = shape.sliding_window_tokens
+    layers = AttentionLayers(
+        kind=LayerKind.FULL if window is None else LayerKind.SLIDING,
+        layers=shape.layers,
+        kv_heads=shape.kv_heads,
+        key_head_dim=shape.head_dim,
+        value_head_dim=shape.head_dim,
+        window_tokens=window,
+    )
+    experts = shape.experts
+    return ModelSpec(
+        id=written.repository,
+        family="custom",
+        architecture=shape.name,
+        params_total=shape.parameters_total,
+        params_active=shape.parameters_active or shape.parameters_total,
+        layers=shape.layers,
+        hidden_size=shape.hidden_size,
+        attention_heads=shape.attention_heads,
+        kv_heads=shape.kv_heads,
+        head_dim=shape.head_dim,
+        intermediate_size=shape.intermediate_size,
+        vocab_size=shape.vocabulary_size,
+        tie_word_embeddings=shape.tied_embeddings,
+        max_position_embeddings=shape.maximum_positions,
+        attention=(layers,),
+        moe=None
+        if experts is None
+        else MixtureOfExperts(
+            experts=experts.experts,
+            experts_per_token=experts.experts_per_token,
+            expert_intermediate_size=experts.expert_intermediate_size,
+            layers=experts.layers,
+            shared_experts=experts.shared_experts,
+            shared_intermediate_size=experts.shared_intermediate_size,
+        ),
+        native_dtype=shape.compute_type,
+        license="custom",
+        gated=None,
+        checkpoints=(),
+        task=task,
+    )
+
+
+def _hardware(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> HardwarePolicy:
+    written = spec.hardware
+    allow = names.gpus("spec.hardware.allow", written.allow)
+    deny = names.gpus("spec.hardware.deny", written.deny) or ()
+    for gpu in sorted(set(allow or ()) & set(deny)):
+        names.fault("spec.hardware.deny", f'"{gpu}" is both allowed and denied')
+    providers = {offering.provider for offering in catalog.offerings}
+    regions = {offering.region for offering in catalog.offerings}
+    return HardwarePolicy(
+        source=written.source,
+        allow=allow,
+        deny=deny,
+        maximum_gpus=written.maximum_gpus,
+        terms=tuple(dict.fromkeys(written.capacity_types)),
+        markets=tuple(dict.fromkeys(market.value for market in written.markets)),
+        providers=names.one_of("spec.hardware.providers", "provider", written.providers, sorted(providers)),
+        regions=names.one_of("spec.hardware.regions", "region", written.regions, sorted(regions)),
+        owned=tuple(
+            _owned(pool, f"spec.hardware.owned[{index}]", names)
+            for index, pool in enumerate(written.owned or ())
+        ),
+    )
+
+
+def _owned(pool: written_hardware.OwnedPool, path: str, names: Names) -> OwnedPool:
+    gpu = names.gpu(f"{path}.gpu", pool.gpu)
+    watts = pool.power_watts_per_node
+    return OwnedPool(
+        name=pool.name,
+        gpu=gpu,
+        gpus_per_node=pool.gpus_per_node,
+        nodes=pool.nodes,
+        purchase_usd_per_node=Decimal(pool.purchase_usd_per_node),
+        life_years=Decimal(pool.life_years),
+        power_w_per_node=names.server_watts(gpu, pool.gpus_per_node) if watts is None else watts,
+        pue=Decimal(pool.pue),
+        usd_per_kwh=Decimal(pool.usd_per_kilowatt_hour),
+        maintenance_percent_per_year=Decimal(pool.maintenance_percent_per_year),
+        residual_percent=Decimal(pool.residual_percent),
+        other_usd_per_month=Decimal(pool.other_usd_per_month),
+    )
+
+
+def _pin(spec: InferenceScenarioSpec, names: Names) -> Pin | None:
+    written, custom = spec.select.pin, spec.model.custom
+    if written is None:
+        return None
+    model = written.model
+    if custom is not None:
+        if model is not None and model != custom.repository:
+            names.fault(
+                "spec.select.pin.model",
+                f'"{model}" is not the custom model',
+                f"leave it out, or write {custom.repository}",
+            )
+        model = custom.repository
+    elif model is not None:
+        model = names.model("spec.select.pin.model", model)
+    return Pin(
+        model=model,
+        quantization=written.quantization,
+        gpu=None if written.gpu is None else names.gpu("spec.select.pin.gpu", written.gpu),
+        gpus_per_replica=written.gpus_per_replica,
+        replicas=written.replicas,
+        max_num_seqs=written.max_num_seqs,
+        max_model_len=written.max_model_len,
+        engine=None if written.engine is None else written.engine.value.casefold(),
+    )

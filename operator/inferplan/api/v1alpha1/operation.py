@@ -1,0 +1,152 @@
+"""How a plan is put to work and kept up to date in a cluster; offline planning does not read it."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from inferplan.api.v1alpha1.scalars import Percent, Relaxed, ResourceName, Rule, SpecModel, rules
+
+LabelValue = Annotated[str, Field(max_length=63)]
+LabelKey = Annotated[str, Field(min_length=1, max_length=316)]
+
+
+class DeployPolicy(enum.StrEnum):
+    """What happens with a plan."""
+
+    PLAN = "Plan"
+    MANUAL = "Manual"
+    AUTO = "Auto"
+
+
+class AutoscalingType(enum.StrEnum):
+    """Who owns the number of replicas."""
+
+    NONE = "None"
+    HPA = "HPA"
+    KEDA = "KEDA"
+
+
+class ReplanPolicy(enum.StrEnum):
+    """Whether a running plan may be replaced by a cheaper one."""
+
+    NEVER = "Never"
+    ON_SAVINGS = "OnSavings"
+
+
+class TolerationOperator(enum.StrEnum):
+    """How a toleration matches."""
+
+    EXISTS = "Exists"
+    EQUAL = "Equal"
+
+
+class Toleration(SpecModel):
+    """A taint that the pods may stand."""
+
+    key: LabelKey = Field(description="Key of the taint.")
+    operator: Relaxed[TolerationOperator] = Field(
+        default=TolerationOperator.EXISTS, description="Exists or Equal."
+    )
+    value: LabelValue | None = Field(default=None, description="Value of the taint, for Equal.")
+    effect: Annotated[str, Field(max_length=32)] | None = Field(
+        default=None, description="Effect; absent: all."
+    )
+
+
+class PodTemplate(SpecModel):
+    """Additions to the pods that give no powers beyond those of the template."""
+
+    labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = Field(
+        default=None, description="Labels to add; ours win."
+    )
+    annotations: (
+        Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None
+    ) = Field(default=None, description="Annotations to add.")
+    tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=16)] | None = Field(
+        default=None, description="Further taints that the pods may stand."
+    )
+    priority_class_name: ResourceName | None = Field(default=None, description="Priority class of the pods.")
+
+
+class LocalReference(SpecModel):
+    """An object in the scenario's namespace."""
+
+    name: ResourceName = Field(description="Name of the object.")
+
+
+class SecretReference(SpecModel):
+    """A key of a Secret in the scenario's namespace."""
+
+    name: ResourceName = Field(description="Name of the Secret.")
+    key: Annotated[str, Field(min_length=1, max_length=253)] = Field(
+        default="token", description="Key in the Secret that holds the token."
+    )
+
+
+class Deploy(SpecModel):
+    """How the plan is put to work."""
+
+    policy: Relaxed[DeployPolicy] = Field(
+        default=DeployPolicy.AUTO,
+        description=(
+            "Auto: the plan is applied. Manual: it waits until its hash is approved by annotation."
+            " Plan: it stays in the status."
+        ),
+    )
+    pod_template: PodTemplate | None = Field(default=None, description="Safe additions to the pods.")
+    model_cache_ref: LocalReference | None = Field(
+        default=None, description="PersistentVolumeClaim that holds the weights."
+    )
+    token_secret_ref: SecretReference | None = Field(
+        default=None, description="Secret with the Hugging Face token, for gated models."
+    )
+
+
+class Autoscaling(SpecModel):
+    """Who owns the number of replicas."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+                "minReplicas must not exceed maxReplicas",
+            )
+        )
+    )
+
+    type: Relaxed[AutoscalingType] = Field(
+        default=AutoscalingType.NONE,
+        description="None: the plan's replicas. HPA or KEDA: between minReplicas and maxReplicas.",
+    )
+    min_replicas: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
+        default=None, description="Fewest replicas; absent: 1. Zero needs KEDA."
+    )
+    max_replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Most replicas; absent: the replicas for the first growth factor."
+    )
+
+
+class Replan(SpecModel):
+    """When a running plan gives way to a cheaper one. Changes of the spec are always followed."""
+
+    policy: Relaxed[ReplanPolicy] = Field(default=ReplanPolicy.ON_SAVINGS, description="Never or OnSavings.")
+    minimum_savings_percent: Percent = Field(
+        default=15, description="Smallest saving for which it is worth moving [percent of the cost]."
+    )
+    horizon_hours: Annotated[int, Field(ge=1, le=8760)] = Field(
+        default=168, description="Time over which the saving must pay for loading the weights again [h]."
+    )
+    persistence_minutes: Annotated[int, Field(ge=0, le=10_080)] = Field(
+        default=60, description="How long the better plan must have been better [min]."
+    )
+
+
+class Growth(SpecModel):
+    """Which multiples of today's load are answered for."""
+
+    factors: Annotated[
+        tuple[Annotated[int, Field(ge=2, le=1000)], ...], Field(strict=False, max_length=8)
+    ] = Field(default=(2, 5, 10), description="Multiples of today's load; an empty list asks for none.")

@@ -1,0 +1,109 @@
+"""Which engine runs the model, and which of the possible plans is taken."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from inferplan.api.v1alpha1.scalars import (
+    IMAGE_PATTERN,
+    MAXIMUM_TOKENS,
+    VERSION_PATTERN,
+    Name,
+    Relaxed,
+    Rule,
+    SpecModel,
+    rules,
+)
+from inferplan.domain.model import Quantization
+from inferplan.domain.scenario import Tier
+
+
+class EngineName(enum.StrEnum):
+    """Engines by the names people use."""
+
+    VLLM = "vLLM"
+    TGI = "TGI"
+
+
+class RemoteCode(enum.StrEnum):
+    """Whether code from a model's repository may run."""
+
+    DENY = "Deny"
+    ALLOW = "Allow"
+
+
+class Engine(SpecModel):
+    """Which inference engines may be used, and how."""
+
+    allow: Annotated[tuple[Relaxed[EngineName], ...], Field(strict=False, min_length=1, max_length=2)] = (
+        Field(
+            default=(EngineName.VLLM,),
+            description="Engines that may be used. TGI is in maintenance mode: only where it is named.",
+        )
+    )
+    version: Annotated[str, Field(max_length=32, pattern=VERSION_PATTERN)] | None = Field(
+        default=None, description="Version of the engine; absent: the catalog's."
+    )
+    image: Annotated[str, Field(max_length=500, pattern=IMAGE_PATTERN)] | None = Field(
+        default=None, description="Container image to use instead of the catalog's."
+    )
+    extra_args: (
+        Annotated[
+            tuple[Annotated[str, Field(min_length=1, max_length=256)], ...],
+            Field(strict=False, max_length=32),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="Further arguments; each must be a flag that this version of the engine has.",
+    )
+    remote_code: Relaxed[RemoteCode] = Field(
+        default=RemoteCode.DENY,
+        description="Whether code from the model's repository may run (trust-remote-code).",
+    )
+
+
+class Pin(SpecModel):
+    """Evaluate exactly this; what is left out is still chosen. A full pin is obeyed if it can run at all."""
+
+    model: Name | None = Field(default=None, description="Catalog model, or the repository of model.custom.")
+    quantization: Relaxed[Quantization] | None = Field(default=None, description="Weight format.")
+    gpu: Name | None = Field(default=None, description="GPU, by any name that the catalog knows.")
+    gpus_per_replica: Annotated[int, Field(ge=1, le=1024)] | None = Field(
+        default=None, description="GPUs of one engine instance (tensor x pipeline parallel)."
+    )
+    replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None, description="Engine instances."
+    )
+    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
+        default=None, description="Most sequences that one replica runs at once (its batch limit)."
+    )
+    max_model_len: Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)] | None = Field(
+        default=None, description="Longest sequence, prompt and output together [tokens]."
+    )
+    engine: Relaxed[EngineName] | None = Field(default=None, description="Engine.")
+
+
+class Select(SpecModel):
+    """Which plan is taken: one of the three tiers, or a pinned configuration."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!(has(self.tier) && has(self.pin))",
+                "choose either a tier or a pin: a pinned configuration has no tier",
+            )
+        )
+    )
+
+    tier: Relaxed[Tier] | None = Field(
+        default=None,
+        description=(
+            "Budget: the cheapest plan that meets every requirement. Recommended (default): the cheapest with"
+            " headroom. HighEnd: the best quality within the budget."
+        ),
+    )
+    pin: Pin | None = Field(default=None, description="Evaluate exactly this configuration.")
