@@ -1,0 +1,84 @@
+"""Recommendations as the seed words them (start with, scale up, scale down, avoid), and what was assumed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from inferplan.domain.catalog import Catalog
+from inferplan.domain.model import Quantization, Task
+from inferplan.domain.plan import Plan, Recommendation
+from inferplan.domain.scenario import LoadKind, Scenario, Tier
+from inferplan.planner import what_ifs
+
+
+def recommendations(tiers: Sequence[Plan], scenario: Scenario) -> tuple[Recommendation, ...]:
+    """Advice that follows from the three tiers; every sentence names its numbers."""
+    by_tier = {plan.tier: plan for plan in tiers}
+    if len(by_tier) < len(Tier):
+        return ()
+    budget, start, high = by_tier[Tier.BUDGET], by_tier[Tier.RECOMMENDED], by_tier[Tier.HIGH_END]
+    return tuple(
+        Recommendation(kind, text) for kind, text in _advice(budget, start, high, scenario) if text
+    )
+
+
+def _advice(
+    budget: Plan, start: Plan, high: Plan, scenario: Scenario
+) -> Iterator[tuple[str, str]]:
+    yield "StartWith", f"{start.configuration.title} at ${start.cost.per_hour:.2f}/h"
+    if high.hash != start.hash:
+        yield "ScaleUp", f"{high.configuration.title} at ${high.cost.per_hour:.2f}/h: {_better(start, high, scenario)}"
+    if budget.hash != start.hash:
+        saving = start.cost.per_hour - budget.cost.per_hour
+        yield "ScaleDown", (
+            f"{budget.configuration.title} at ${budget.cost.per_hour:.2f}/h saves ${saving:.2f}/h; "
+            f"it runs at {budget.cost.utilization_percent} % of saturation"
+        )
+    yield "Avoid", _avoid(start, scenario)
+
+
+def _better(start: Plan, high: Plan, scenario: Scenario) -> str:
+    metric = scenario.quality.metric
+    ours, theirs = start.configuration.model, high.configuration.model
+    if metric is not None and ours.id != theirs.id:
+        before, after = ours.score(metric), theirs.score(metric)
+        if before is not None and after is not None:
+            return f"{after.value} against {before.value} on {metric}"
+    faster = start.estimate.e2e.p95.expected / max(high.estimate.e2e.p95.expected, 1e-9)
+    return f"{faster:.1f}x the speed (request P95 {high.estimate.e2e.p95.expected:.2f} s)"
+
+
+def _avoid(start: Plan, scenario: Scenario) -> str:
+    limit = start.configuration.max_num_seqs
+    if scenario.workload.kind is LoadKind.OFFLINE:
+        if start.configuration.checkpoint.quantization is Quantization.INT4:
+            return "more aggressive quantization than INT4"
+        return "generating text to classify: a pooling head needs the prompt alone"
+    tpot = start.estimate.tpot.p95
+    return (
+        f"raising the batch limit above {limit} to save replicas: TPOT P95 is {tpot.expected * 1e3:.0f} ms at the "
+        f"planned load and grows with every sequence that runs beside"
+    )
+
+
+def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tuple[str, ...]:
+    """Everything in the outcome that is neither measured nor given by a source."""
+    found = []
+    if plan is not None:
+        for record in catalog.calibrations:
+            if record.engine == plan.configuration.engine.id and record.assumed:
+                names = ", ".join(record.assumed)
+                found.append(f"calibration {record.id}: {names} are assumed, not fitted")
+    if plan is not None and scenario.task is Task.GENERATION:
+        found.append(
+            f"speculative decoding: acceptance {what_ifs.ASSUMED_SPECULATIVE_ACCEPTANCE}, "
+            f"{what_ifs.ASSUMED_DRAFT_TOKENS} drafted tokens, draft cost {what_ifs.ASSUMED_DRAFT_COST}"
+        )
+    work = scenario.workload
+    if work.kind is LoadKind.CLOSED_LOOP:
+        found.append(
+            f"every user sends the next request {work.think_time_s:g} s after the last answer, exponentially spread"
+        )
+    if work.kind is LoadKind.OPEN_LOOP:
+        found.append(f"arrivals with a squared coefficient of variation of {work.burstiness:g} (1 = Poisson)")
+    return tuple(found)

@@ -1,0 +1,337 @@
+"""Why a candidate is turned down before any load is put on it: small pure checks in ordered, named lists.
+
+Each check looks at one thing and may be called alone. A check of weights or GPUs answers with a
+:class:`Finding` or None; a check of shapes answers for all rows at once with a :class:`Verdict`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.domain.hardware import GpuSpec
+from inferplan.domain.model import Dtype, ModelSpec, Quantization, QuantizationMethod, Task
+from inferplan.domain.reasons import ReasonCode
+from inferplan.domain.scenario import Lossy, Scenario
+from inferplan.planner.candidates import ShapeTable, Weights, compute_dtype
+from inferplan.planner.supply import Supply
+
+LOSSLESS_RECOVERY_PERCENT = 99.0
+"""Published average accuracy kept by a format, from which we call it lossless (within benchmark noise)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found against one thing."""
+
+    limit: float | None = None
+    actual: float | None = None
+    unit: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a check found over all shapes; ``limit`` and ``actual`` have shape (n,) where they exist."""
+
+    fails: NDArray[np.bool_]
+    limit: NDArray[np.float64] | None = None
+    actual: NDArray[np.float64] | None = None
+    unit: str = ""
+
+
+def recovery_percent(method: QuantizationMethod, params_total: int) -> float | None:
+    """Published accuracy kept by a method on models of this size [%]; 16-bit keeps all, None is unknown."""
+    if method.quantization in {Quantization.FP16, Quantization.BF16}:
+        return 100.0
+    known = [percent for size_from, percent in method.recovery_percent if size_from * 1e9 <= params_total]
+    return known[-1] if known else (method.recovery_percent[0][1] if method.recovery_percent else None)
+
+
+def is_lossless(weights: Weights) -> bool:
+    """Whether the format is the one that the model was published in, or keeps what benchmarks can tell."""
+    if not weights.checkpoint.made_while_loading and weights.checkpoint.repository == weights.model.id:
+        return True
+    recovery = recovery_percent(weights.method, weights.model.params_total)
+    return recovery is not None and recovery >= LOSSLESS_RECOVERY_PERCENT
+
+
+def _matches(model: ModelSpec, pattern: str) -> bool:
+    names = (model.id, *model.aliases, model.family)
+    return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
+
+
+# ── checks of weights, in order ──────────────────────────────────────────────────────────────────────────
+
+
+def pinned_weights(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Turn down models and formats other than the pinned ones."""
+    pin = scenario.pin
+    if pin is None:
+        return None
+    if pin.model is not None and not _matches(weights.model, pin.model):
+        return Finding(detail=f"pinned model is {pin.model}")
+    if pin.quantization is not None and weights.checkpoint.quantization is not pin.quantization:
+        return Finding(detail=f"pinned quantization is {pin.quantization}")
+    return None
+
+
+def model_allowed(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Apply ``model.allow``, ``model.deny`` and the task."""
+    policy, model = scenario.model, weights.model
+    if scenario.task is not model.task:
+        return Finding(detail=f"a {model.task} model; the task is {scenario.task}")
+    if policy.custom is not None:
+        return None
+    if policy.allow is not None and not any(_matches(model, pattern) for pattern in policy.allow):
+        return Finding(detail="not in model.allow")
+    if any(_matches(model, pattern) for pattern in policy.deny):
+        return Finding(detail="in model.deny")
+    return None
+
+
+def model_sizable(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Turn down models whose KV layout the catalog cannot express."""
+    del scenario
+    return Finding(detail=weights.model.not_sizable) if weights.model.not_sizable else None
+
+
+def license_allowed(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Apply ``model.licenses``."""
+    allowed = scenario.model.licenses
+    if allowed is None or any(fnmatchcase(weights.model.license.casefold(), a.casefold()) for a in allowed):
+        return None
+    return Finding(detail=f"licence is {weights.model.license}")
+
+
+def quality_known(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Turn down models without a score on the asked metric; a user's own model answers for itself."""
+    quality = scenario.quality
+    if quality.metric is None or quality.minimum is None or scenario.model.custom is not None:
+        return None
+    return Finding(detail=quality.metric) if weights.model.score(quality.metric) is None else None
+
+
+def quality_sufficient(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Turn down models below the asked score."""
+    quality = scenario.quality
+    if quality.metric is None or quality.minimum is None or scenario.model.custom is not None:
+        return None
+    score = weights.model.score(quality.metric)
+    if score is None or score.value >= quality.minimum:
+        return None
+    return Finding(float(quality.minimum), float(score.value), quality.metric)
+
+
+def quantization_allowed(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Apply ``quality.quantization.allow``."""
+    allowed = scenario.quality.quantizations
+    if allowed is None or weights.checkpoint.quantization in allowed:
+        return None
+    return Finding(detail=f"{weights.checkpoint.quantization} is not allowed")
+
+
+def quantization_lossless(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Apply ``quality.quantization.lossy: Avoid``."""
+    if scenario.quality.lossy is Lossy.ALLOW or is_lossless(weights):
+        return None
+    recovery = recovery_percent(weights.method, weights.model.params_total)
+    if recovery is None:
+        return Finding(detail=f"accuracy of {weights.method.id} is not published for this size")
+    return Finding(LOSSLESS_RECOVERY_PERCENT, recovery, "% of accuracy kept")
+
+
+def context_within_model(weights: Weights, scenario: Scenario) -> Finding | None:
+    """Refuse prompt + output beyond the trained positions."""
+    wanted = max_model_len(scenario)
+    if wanted <= weights.model.max_position_embeddings:
+        return None
+    return Finding(weights.model.max_position_embeddings, wanted, "tokens")
+
+
+def max_model_len(scenario: Scenario) -> int:
+    """Context that every replica is started with [tokens]."""
+    pinned = scenario.pin.max_model_len if scenario.pin else None
+    return pinned or scenario.context_tokens
+
+
+WeightCheck = Callable[[Weights, Scenario], Finding | None]
+
+WEIGHT_CHECKS: tuple[tuple[ReasonCode, WeightCheck], ...] = (
+    (ReasonCode.PIN_MISMATCH, pinned_weights),
+    (ReasonCode.MODEL_NOT_ALLOWED, model_allowed),
+    (ReasonCode.MODEL_NOT_SIZABLE, model_sizable),
+    (ReasonCode.CONTEXT_OVER_MODEL_LIMIT, context_within_model),
+    (ReasonCode.LICENSE_DENIED, license_allowed),
+    (ReasonCode.QUALITY_UNKNOWN, quality_known),
+    (ReasonCode.QUALITY_BELOW_MINIMUM, quality_sufficient),
+    (ReasonCode.QUANTIZATION_NOT_ALLOWED, quantization_allowed),
+    (ReasonCode.QUANTIZATION_LOSSY, quantization_lossless),
+)
+
+PREFERENCES = frozenset(
+    {
+        ReasonCode.MODEL_NOT_ALLOWED,
+        ReasonCode.LICENSE_DENIED,
+        ReasonCode.QUALITY_UNKNOWN,
+        ReasonCode.QUALITY_BELOW_MINIMUM,
+        ReasonCode.QUANTIZATION_NOT_ALLOWED,
+        ReasonCode.QUANTIZATION_LOSSY,
+        ReasonCode.GPU_NOT_ALLOWED,
+    }
+)
+"""What a full pin overrides: it is stated as a caution and not refused."""
+
+
+# ── checks of GPUs, in order ─────────────────────────────────────────────────────────────────────────────
+
+
+def pinned_gpu(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Finding | None:
+    """Turn down GPUs other than the pinned one."""
+    del supply
+    pin = scenario.pin
+    if pin is None or pin.gpu is None or gpu.id == pin.gpu:
+        return None
+    return Finding(detail=f"pinned GPU is {pin.gpu}")
+
+
+def gpu_allowed(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Finding | None:
+    """Apply ``hardware.allow`` and ``hardware.deny``."""
+    del supply
+    policy = scenario.hardware
+    if policy.allow is not None and gpu.id not in policy.allow:
+        return Finding(detail="not in hardware.allow")
+    if gpu.id in policy.deny:
+        return Finding(detail="in hardware.deny")
+    return None
+
+
+def gpu_offered(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Finding | None:
+    """Turn down GPUs that nobody rents out on the asked terms."""
+    if supply.source != "Market" or supply.has_gpu(gpu.id):
+        return None
+    terms = ", ".join(scenario.hardware.terms)
+    return Finding(detail=f"no price for {gpu.name} ({terms}) in the asked regions")
+
+
+def gpu_in_inventory(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Finding | None:
+    """Turn down GPUs that the cluster does not have free."""
+    del scenario
+    if supply.source == "Market" or supply.has_gpu(gpu.id):
+        return None
+    return Finding(detail=f"no free {gpu.name} with a known price")
+
+
+GpuCheck = Callable[[GpuSpec, Scenario, Supply], Finding | None]
+
+GPU_CHECKS: tuple[tuple[ReasonCode, GpuCheck], ...] = (
+    (ReasonCode.PIN_MISMATCH, pinned_gpu),
+    (ReasonCode.GPU_NOT_ALLOWED, gpu_allowed),
+    (ReasonCode.NO_OFFERING, gpu_offered),
+    (ReasonCode.NO_INVENTORY, gpu_in_inventory),
+)
+
+
+# ── checks of shapes that depend on the catalog alone, in order ──────────────────────────────────────────
+
+
+def _pairwise(table: ShapeTable, check: Callable[[Weights, GpuSpec, int], bool]) -> NDArray[np.bool_]:
+    """Answer a question once per (weights, engine, GPU) and spread it over the rows."""
+    answers = np.array(
+        [
+            [[check(w, g, e) for g in table.gpus] for e in range(len(table.engines))]
+            for w in table.weights
+        ],
+        dtype=np.bool_,
+    ).reshape(len(table.weights), len(table.engines), len(table.gpus))
+    return answers[table.weight, table.engine, table.gpu]
+
+
+def engine_runs_it(table: ShapeTable) -> Verdict:
+    """Refuse GPUs, architectures, tasks and number formats that the engine does not run."""
+
+    def refuses(weights: Weights, gpu: GpuSpec, index: int) -> bool:
+        engine = table.engines[index]
+        model, capability = weights.model, gpu.compute_capability or 0
+        if gpu.vendor not in engine.vendors or capability < engine.min_compute_capability:
+            return True
+        if engine.architectures is not None and model.architecture not in engine.architectures:
+            return True
+        if model.task is Task.CLASSIFICATION and not engine.supports_classification:
+            return True
+        return model.refuses_float16 and compute_dtype(model, gpu, engine) is Dtype.FLOAT16
+
+    fails = _pairwise(table, refuses)
+    pipelines = np.array([engine.supports_pipeline for engine in table.engines], dtype=np.bool_)
+    return Verdict(fails | ((table.pp > 1) & ~pipelines[table.engine]))
+
+
+def quantization_runs(table: ShapeTable) -> Verdict:
+    """Refuse weight formats for which the engine has no kernel on the GPU."""
+
+    def refuses(weights: Weights, gpu: GpuSpec, index: int) -> bool:
+        method = weights.method
+        if table.engines[index].id not in method.engines:
+            return True
+        return (gpu.compute_capability or 0) < method.min_compute_capability
+
+    limit = np.array([w.method.min_compute_capability / 10 for w in table.weights])[table.weight]
+    actual = np.array([(g.compute_capability or 0) / 10 for g in table.gpus])[table.gpu]
+    return Verdict(_pairwise(table, refuses), limit, actual, "compute capability")
+
+
+def kv_dtype_runs(table: ShapeTable) -> Verdict:
+    """Refuse KV-cache types that the engine lacks on the GPU."""
+    lowest = np.zeros((len(table.engines), len(table.kv_dtypes)))
+    for e, engine in enumerate(table.engines):
+        known = dict(engine.kv_dtypes)
+        for k, dtype in enumerate(table.kv_dtypes):
+            lowest[e, k] = 0 if dtype is None else known.get(dtype, 10_000)
+    capability = np.array([g.compute_capability or 0 for g in table.gpus])[table.gpu]
+    keeps = np.array([any(group.kind.value != "linear" for group in w.model.attention) for w in table.weights])
+    limit = lowest[table.engine, table.kv]
+    pointless = (table.kv > 0) & ~keeps[table.weight]
+    pooling = (table.kv > 0) & np.array([w.model.task is Task.CLASSIFICATION for w in table.weights])[table.weight]
+    return Verdict((capability < limit) | pointless | pooling, limit / 10, capability / 10, "compute capability")
+
+
+def tp_divides(table: ShapeTable) -> Verdict:
+    """Refuse tensor-parallel sizes that do not divide heads, experts' width or quantization groups."""
+    heads = np.array([w.model.attention_heads for w in table.weights])[table.weight]
+    kv_heads = np.array([max(1, w.model.kv_heads) for w in table.weights])[table.weight]
+    width = np.array([_row_split_width(w.model) for w in table.weights])[table.weight]
+    group = np.array([w.method.group_size for w in table.weights])[table.weight]
+    layers = np.array([w.model.layers for w in table.weights])[table.weight]
+    uneven = (heads % table.tp != 0) | (
+        (np.maximum(kv_heads, table.tp) % np.minimum(kv_heads, table.tp)) != 0
+    )
+    split = np.where(group > 0, (width // table.tp) % np.maximum(group, 1), 0)
+    uneven |= (table.tp > 1) & ((width % table.tp != 0) | (split != 0))
+    return Verdict(uneven | (layers < table.pp), heads.astype(float), table.tp.astype(float), "attention heads")
+
+
+def _row_split_width(model: ModelSpec) -> int:
+    """Input size of the row-split MLP layer; experts may be split finer, so only dense layers count."""
+    dense = model.moe is None or model.moe.layers < model.layers or model.moe.dense_beside_experts
+    return model.intermediate_size if dense and model.intermediate_size > 0 else 0
+
+
+def tp_in_machine(table: ShapeTable) -> Verdict:
+    """Keep tensor parallelism inside one machine."""
+    largest = np.array([max(g.node_sizes) for g in table.gpus])[table.gpu]
+    return Verdict(table.tp > largest, largest.astype(float), table.tp.astype(float), "GPUs in one machine")
+
+
+ShapeCheck = Callable[[ShapeTable], Verdict]
+
+SHAPE_CHECKS: tuple[tuple[ReasonCode, ShapeCheck], ...] = (
+    (ReasonCode.ENGINE_UNSUPPORTED, engine_runs_it),
+    (ReasonCode.QUANTIZATION_UNSUPPORTED, quantization_runs),
+    (ReasonCode.KV_DTYPE_UNSUPPORTED, kv_dtype_runs),
+    (ReasonCode.TP_BEYOND_NODE, tp_in_machine),
+    (ReasonCode.TP_NOT_DIVISOR, tp_divides),
+)

@@ -1,0 +1,152 @@
+"""The shapes that survive the scenario's own filters, with what the search needs to know of each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field as dataclass_field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.domain.scenario import Enforcement, Scenario
+from inferplan.domain.units import HOURS_PER_MONTH, micro_usd
+from inferplan.estimate.estimator import ReplicaTable
+from inferplan.estimate.memory import sequences_held
+from inferplan.planner.candidates import BATCH_LIMITS, ShapeTable
+from inferplan.planner.constraints import is_lossless, max_model_len
+from inferplan.planner.supply import UNAVAILABLE, Supply
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Shapes that may be chosen.
+
+    Parameters
+    ----------
+    shapes, replica
+        What they are, and the numbers that the formulas need; both with n rows.
+    evidence
+        0 measured, 1 calibrated, 2 extrapolated, shape (n,).
+    score
+        Quality on the scenario's metric, NaN if unknown, shape (n,).
+    lossless
+        Weight format and KV type keep the model's accuracy, shape (n,).
+    largest_batch
+        Sequences of planned length that the KV pool holds, shape (n,).
+    """
+
+    scenario: Scenario
+    shapes: ShapeTable
+    replica: ReplicaTable
+    supply: Supply
+    evidence: Ints
+    score: NDArray[np.float64]
+    lossless: NDArray[np.bool_]
+    largest_batch: Ints
+    _prices: NDArray[np.int64] = dataclass_field(repr=False)
+    """Cost of slots by kind of slot, shape (kinds, slots + 1)."""
+    _kind: Ints = dataclass_field(repr=False)
+
+    @property
+    def gpus_per_replica(self) -> Ints:
+        """GPUs of one replica, shape (n,)."""
+        return self.shapes.tp * self.shapes.pp
+
+    @property
+    def pp(self) -> Ints:
+        """Machines of one replica, shape (n,)."""
+        return self.shapes.pp
+
+    def batch_limits(self) -> tuple[Ints, Ints]:
+        """Every row with every batch limit that its KV pool holds: (row, max_num_seqs)."""
+        pin = self.scenario.pin
+        if pin is not None and pin.max_num_seqs is not None:
+            rows = np.arange(len(self.shapes))
+            return rows, np.full(len(rows), pin.max_num_seqs, dtype=np.int64)
+        limits = np.array(BATCH_LIMITS, dtype=np.int64)
+        row, column = np.nonzero(limits[None, :] <= np.maximum(1, self.largest_batch)[:, None])
+        return row.astype(np.int64), limits[column]
+
+    def cost(self, row: Ints, replicas: Ints) -> Ints:
+        """Cheapest cost [micro-USD/h] of that many replicas; UNAVAILABLE if they cannot be had."""
+        slots = replicas * self.shapes.pp[row]
+        width = self._prices.shape[1]
+        costs = self._prices[self._kind[row], np.minimum(slots, width - 1)]
+        return np.where(slots < width, costs, UNAVAILABLE)
+
+    def free_slots(self, row: Ints) -> Ints:
+        """Slots that can be had at most for each row."""
+        most = (self._prices < UNAVAILABLE).sum(axis=1) - 1
+        return most[self._kind[row]]
+
+    def most_replicas(self, row: Ints, budget_micro_usd: int | None) -> Ints:
+        """Replicas that supply, ``maximum_gpus`` and budget allow."""
+        limit = UNAVAILABLE - 1 if budget_micro_usd is None else min(UNAVAILABLE - 1, np.int64(budget_micro_usd))
+        slots = ((self._prices <= limit).sum(axis=1) - 1)[self._kind[row]]
+        by_gpus = self.scenario.hardware.maximum_gpus // self.gpus_per_replica[row]
+        return np.minimum(slots // self.shapes.pp[row], by_gpus)
+
+    def preference(self, row: int) -> tuple[int, ...]:
+        """Total order among equally cheap rows: evidence, quality, fewer GPUs, then catalog order."""
+        score = self.score[row]
+        return (
+            int(self.evidence[row]),
+            0 if np.isnan(score) else -int(score),
+            int(self.gpus_per_replica[row]),
+            int(self.shapes.kv[row]),
+            int(self.shapes.weight[row]),
+            int(self.shapes.gpu[row]),
+            int(self.shapes.engine[row]),
+            int(self.shapes.pp[row]),
+        )
+
+
+def make_field(scenario: Scenario, shapes: ShapeTable, replica: ReplicaTable, supply: Supply) -> Field:
+    """Join shapes, formulas' columns and supply for one scenario."""
+    metric = scenario.quality.metric
+    scores = []
+    for weights in shapes.weights:
+        score = weights.model.score(metric) if metric else None
+        scores.append(float("nan") if score is None else float(score.value))
+    lossless = np.array([is_lossless(weights) for weights in shapes.weights], dtype=np.bool_)
+    prices, kind = _price_table(shapes, supply)
+    lengths = scenario.workload
+    planned = min(max_model_len(scenario), lengths.prompt.p95 + lengths.output.p95)
+    return Field(
+        scenario=scenario,
+        shapes=shapes,
+        replica=replica,
+        supply=supply,
+        evidence=replica.evidence_code.astype(np.int64),
+        score=np.array(scores)[shapes.weight],
+        lossless=lossless[shapes.weight] & (shapes.kv == 0),
+        largest_batch=sequences_held(replica, planned).astype(np.int64),
+        _prices=prices,
+        _kind=kind,
+    )
+
+
+def _price_table(shapes: ShapeTable, supply: Supply) -> tuple[Ints, Ints]:
+    """Cost tables of every (GPU, slot size) in the field, padded to one width."""
+    pairs = shapes.gpu * 1_000 + shapes.tp
+    unique, kind = np.unique(pairs, return_inverse=True)
+    tables = [supply.costs(shapes.gpus[pair // 1_000].id, int(pair % 1_000)) for pair in unique]
+    width = max((len(table) for table in tables), default=1)
+    prices = np.full((max(1, len(tables)), width), UNAVAILABLE)
+    for at, table in enumerate(tables):
+        prices[at, : len(table)] = table
+    return prices, kind.astype(np.int64).ravel()
+
+
+def budget_micro_usd(scenario: Scenario) -> int | None:
+    """Tightest hourly limit that the budget sets; a limit per request is judged under load."""
+    budget = scenario.budget
+    if budget.enforcement is Enforcement.WARN:
+        return None
+    limits = []
+    if budget.maximum_usd_per_hour is not None:
+        limits.append(micro_usd(budget.maximum_usd_per_hour))
+    if budget.maximum_usd_per_month is not None and scenario.workload.schedule is None:
+        limits.append(int(budget.maximum_usd_per_month / HOURS_PER_MONTH * 1_000_000))
+    return min(limits) if limits else None

@@ -1,0 +1,338 @@
+"""The requirements of a scenario that can be loosened, each with how to drop it and how to put a value back.
+
+A knob knows its field in the spec, what the search should minimise once it is dropped, and the smallest value
+that the plan so found needs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from decimal import ROUND_CEILING, Decimal
+from typing import Any
+
+from inferplan.domain.hardware import Terms
+from inferplan.domain.plan import Plan
+from inferplan.domain.scenario import HardwareSource, LoadKind, Lossy, Pin, Scenario
+
+LARGEST_FLEET_GPUS = 2_048
+"""How far the question "how many GPUs would do" is followed."""
+
+_CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A value put back: what to write, the scenario with it, and words for people."""
+
+    to: str
+    scenario: Scenario
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Knob:
+    """One requirement that can be loosened.
+
+    Parameters
+    ----------
+    field
+        Dotted path in the spec.
+    current
+        Value as it stands.
+    dropped
+        The scenario without the requirement.
+    minimise
+        What the search minimises to find the smallest sufficient value: ``cost``, ``ttft``, ``tpot``, ``e2e``,
+        ``duration``, ``gpus``, ``quality`` (the loss of it).
+    fit
+        From the scenario in which it is dropped and the plan found to the value to put back.
+    """
+
+    field: str
+    current: str
+    dropped: Scenario
+    minimise: str
+    fit: Callable[[Scenario, Plan], Setting]
+
+
+def knobs(scenario: Scenario) -> tuple[Knob, ...]:
+    """All requirements of the scenario that can be loosened, in the order of the spec."""
+    if scenario.pin is not None:
+        return (*_pin_knobs(scenario, scenario.pin), *_latency_knobs(scenario))
+    return (
+        *_latency_knobs(scenario),
+        *_load_knobs(scenario),
+        *_context_knobs(scenario),
+        *_quality_knobs(scenario),
+        *_model_knobs(scenario),
+        *_hardware_knobs(scenario),
+        *_budget_knobs(scenario),
+    )
+
+
+def _latency_knobs(scenario: Scenario) -> list[Knob]:
+    slo, at = scenario.slo, scenario.slo.percentile
+    targets = (
+        ("timeToFirstTokenMilliseconds", "ttft_s", "ttft", "TTFT"),
+        ("timePerOutputTokenMilliseconds", "tpot_s", "tpot", "TPOT"),
+        ("requestLatencyMilliseconds", "e2e_latency_s", "e2e", "request latency"),
+    )
+    found = []
+    for path, attribute, metric, words in targets:
+        limit = getattr(slo, attribute)
+        if limit is None:
+            continue
+
+        def fit(
+            open_: Scenario,
+            plan: Plan,
+            attribute: str = attribute,
+            metric: str = metric,
+            words: str = words,
+            limit: float = limit,
+        ) -> Setting:
+            needed_ms = math.ceil(getattr(plan.estimate, metric).at(at).high * 1e3 * (1 + 1e-9))
+            loosened = replace(open_, slo=replace(open_.slo, **{attribute: needed_ms / 1e3}))
+            return Setting(str(needed_ms), loosened, f"+{needed_ms - round(limit * 1e3):,} ms {words} (P{at})")
+
+        dropped = replace(scenario, slo=replace(slo, **{attribute: None}))
+        found.append(Knob(f"slo.{path}", f"{round(limit * 1e3)}", dropped, metric, fit))
+    deadline = scenario.workload.deadline_s
+    if deadline is not None:
+
+        def fit_deadline(open_: Scenario, plan: Plan) -> Setting:
+            duration = plan.estimate.run_duration_s
+            minutes = math.ceil((duration.high if duration else 0.0) / 60 * (1 + 1e-9))
+            loosened = replace(open_, workload=replace(open_.workload, deadline_s=minutes * 60.0))
+            return Setting(str(minutes), loosened, f"+{minutes - round(deadline / 60):,} min for the run")
+
+        dropped = replace(scenario, workload=replace(scenario.workload, deadline_s=None))
+        found.append(
+            Knob("workload.deadlineMinutes", f"{round(deadline / 60)}", dropped, "duration", fit_deadline)
+        )
+    return found
+
+
+def _load_knobs(scenario: Scenario) -> list[Knob]:
+    """Less load: the planner bisects for the largest load that works, so the fit is left to it."""
+    work = scenario.workload
+    if work.kind is LoadKind.CLOSED_LOOP:
+        return [Knob("workload.concurrentUsers", str(work.concurrent_users), scenario, "load", _fit_load)]
+    if work.kind is LoadKind.OPEN_LOOP:
+        return [Knob("workload.requestsPerSecond", f"{work.request_rate_rps:g}", scenario, "load", _fit_load)]
+    return [Knob("workload.items", str(work.items), scenario, "load", _fit_load)]
+
+
+def _fit_load(open_: Scenario, plan: Plan) -> Setting:
+    del plan
+    work = open_.workload
+    if work.kind is LoadKind.CLOSED_LOOP:
+        return Setting(str(work.concurrent_users), open_, f"up to {work.concurrent_users:,} users")
+    if work.kind is LoadKind.OPEN_LOOP:
+        return Setting(f"{work.request_rate_rps:g}", open_, f"up to {work.request_rate_rps:g} requests/s")
+    return Setting(str(work.items), open_, f"up to {work.items:,} items")
+
+
+def with_load_share(scenario: Scenario, share: float) -> Scenario | None:
+    """Scale the load down, in the units of the spec; None below one user, item or 0.001 requests/s."""
+    work = scenario.workload
+    if work.kind is LoadKind.CLOSED_LOOP:
+        users = int((work.concurrent_users or 0) * share)
+        return replace(scenario, workload=replace(work, concurrent_users=users)) if users else None
+    if work.kind is LoadKind.OPEN_LOOP:
+        rate = math.floor((work.request_rate_rps or 0.0) * share * 1_000) / 1_000
+        return replace(scenario, workload=replace(work, request_rate_rps=rate)) if rate else None
+    items = int((work.items or 0) * share)
+    return replace(scenario, workload=replace(work, items=items)) if items else None
+
+
+def _context_knobs(scenario: Scenario) -> list[Knob]:
+    needed = scenario.workload.prompt.p95 + scenario.workload.output.p95
+    if needed >= scenario.context_tokens:
+        return []
+    shorter = replace(scenario, context_tokens=needed)
+
+    def fit(open_: Scenario, plan: Plan) -> Setting:
+        longest = min(plan.configuration.model.max_position_embeddings, scenario.context_tokens)
+        held = int(plan.estimate.memory.kv_pool_tokens)
+        context = max(needed, min(longest, held) // 256 * 256)
+        return Setting(str(context), replace(open_, context_tokens=context), f"context of {context:,} tokens")
+
+    return [Knob("contextTokens", str(scenario.context_tokens), shorter, "cost", fit)]
+
+
+def _quality_knobs(scenario: Scenario) -> list[Knob]:
+    quality, found = scenario.quality, []
+    if quality.minimum is not None and quality.metric is not None:
+        metric, minimum = quality.metric, quality.minimum
+
+        def fit(open_: Scenario, plan: Plan) -> Setting:
+            score = plan.configuration.model.score(metric)
+            value = score.value if score is not None else Decimal(0)
+            loosened = replace(open_, quality=replace(open_.quality, level=None, metric=metric, minimum=value))
+            return Setting(f"{metric}: {value}", loosened, f"{value - minimum:+} on {metric}")
+
+        dropped = replace(scenario, quality=replace(quality, level=None, minimum=None))
+        current = quality.level or f"{metric}: {minimum}"
+        found.append(Knob("quality.minimum", current, dropped, "quality", fit))
+    if quality.lossy is Lossy.AVOID:
+        dropped = replace(scenario, quality=replace(quality, lossy=Lossy.ALLOW))
+        found.append(Knob("quality.quantization.lossy", "Avoid", dropped, "cost", _name_format("Allow")))
+    if quality.quantizations is not None:
+        allowed = quality.quantizations
+        dropped = replace(scenario, quality=replace(quality, quantizations=None))
+
+        def fit_format(open_: Scenario, plan: Plan) -> Setting:
+            used = plan.configuration.checkpoint.quantization
+            wider = replace(open_, quality=replace(open_.quality, quantizations=(*allowed, used)))
+            return Setting(f"[{', '.join((*allowed, used))}]", wider, f"{used} weights")
+
+        found.append(
+            Knob("quality.quantization.allow", f"[{', '.join(allowed)}]", dropped, "cost", fit_format)
+        )
+    return found
+
+
+def _name_format(to: str) -> Callable[[Scenario, Plan], Setting]:
+    def fit(open_: Scenario, plan: Plan) -> Setting:
+        return Setting(to, open_, f"{plan.configuration.checkpoint.quantization} weights")
+
+    return fit
+
+
+def _model_knobs(scenario: Scenario) -> list[Knob]:
+    policy, found = scenario.model, []
+
+    def fit_model(open_: Scenario, plan: Plan) -> Setting:
+        used = plan.configuration.model.id
+        wider = replace(open_.model, allow=None if policy.allow is None else (*policy.allow, used))
+        return Setting(f"+ {used}", replace(open_, model=wider), f"allow {used}")
+
+    def fit_license(open_: Scenario, plan: Plan) -> Setting:
+        used = plan.configuration.model.license
+        wider = replace(open_.model, licenses=(*(policy.licenses or ()), used))
+        return Setting(f"+ {used}", replace(open_, model=wider), f"accept the {used} licence")
+
+    if policy.allow is not None and policy.custom is None:
+        dropped = replace(scenario, model=replace(policy, allow=None))
+        found.append(Knob("model.allow", _listed(policy.allow), dropped, "cost", fit_model))
+    if policy.licenses is not None:
+        dropped = replace(scenario, model=replace(policy, licenses=None))
+        found.append(Knob("model.licenses", _listed(policy.licenses), dropped, "cost", fit_license))
+    return found
+
+
+def _hardware_knobs(scenario: Scenario) -> list[Knob]:
+    policy, found = scenario.hardware, []
+
+    def fit_gpu(open_: Scenario, plan: Plan) -> Setting:
+        used = plan.configuration.gpu
+        wider = None if policy.allow is None else (*policy.allow, used.id)
+        narrower = tuple(gpu for gpu in policy.deny if gpu != used.id)
+        changed = replace(open_, hardware=replace(open_.hardware, allow=wider, deny=narrower))
+        return Setting(f"+ {used.id}", changed, f"allow {used.name}")
+
+    def fit_maximum(open_: Scenario, plan: Plan) -> Setting:
+        gpus = plan.configuration.gpus
+        changed = replace(open_, hardware=replace(open_.hardware, maximum_gpus=gpus))
+        return Setting(str(gpus), changed, f"{gpus:,} GPUs")
+
+    def keep(to: str, words: str) -> Callable[[Scenario, Plan], Setting]:
+        return lambda open_, _: Setting(to, open_, words)
+
+    def dropped(**changes: Any) -> Scenario:
+        return replace(scenario, hardware=replace(policy, **changes))
+
+    if policy.allow is not None:
+        found.append(Knob("hardware.allow", _listed(policy.allow), dropped(allow=None), "cost", fit_gpu))
+    if policy.deny:
+        found.append(Knob("hardware.deny", _listed(policy.deny), dropped(deny=()), "cost", fit_gpu))
+    if policy.maximum_gpus < LARGEST_FLEET_GPUS:
+        wide = dropped(maximum_gpus=LARGEST_FLEET_GPUS)
+        found.append(Knob("hardware.maximumGpus", str(policy.maximum_gpus), wide, "gpus", fit_maximum))
+    if policy.regions is not None:
+        anywhere = keep("(unset)", "any region")
+        found.append(Knob("hardware.regions", _listed(policy.regions), dropped(regions=None), "cost", anywhere))
+    if policy.providers is not None:
+        anyone = keep("(unset)", "any provider")
+        both = dropped(providers=None, regions=None)
+        found.append(Knob("hardware.providers", _listed(policy.providers), both, "cost", anyone))
+    if Terms.SPOT not in policy.terms:
+        spot = dropped(terms=(*policy.terms, Terms.SPOT))
+        found.append(Knob("hardware.capacityTypes", _listed(policy.terms), spot, "cost", keep("+ Spot", "spot")))
+    if policy.source is not HardwareSource.MARKET:
+        market = dropped(source=HardwareSource.MARKET)
+        rented = keep("Market", "GPUs rented on the market")
+        found.append(Knob("hardware.source", str(policy.source), market, "cost", rented))
+    return found
+
+
+def _budget_knobs(scenario: Scenario) -> list[Knob]:
+    budget, found = scenario.budget, []
+    limits = (
+        ("maximumUsdPerHour", "maximum_usd_per_hour", "per_hour", "/h", _CENT),
+        ("maximumUsdPerMonth", "maximum_usd_per_month", "per_month", "/month", _CENT),
+        ("maximumUsdPerRequest", "maximum_usd_per_request", "per_request", "/request", _NANO),
+    )
+    for path, attribute, figure, unit, quantum in limits:
+        limit = getattr(budget, attribute)
+        if limit is None:
+            continue
+
+        def fit(
+            open_: Scenario,
+            plan: Plan,
+            attribute: str = attribute,
+            figure: str = figure,
+            unit: str = unit,
+            quantum: Decimal = quantum,
+            limit: Decimal = limit,
+        ) -> Setting:
+            value = (getattr(plan.cost, figure) + quantum).quantize(quantum, rounding=ROUND_CEILING)
+            loosened = replace(open_, budget=replace(open_.budget, **{attribute: value}))
+            return Setting(f"{value:f}", loosened, f"+${value - limit:f}{unit}")
+
+        dropped = replace(scenario, budget=replace(budget, **{attribute: None}))
+        found.append(Knob(f"budget.{path}", f"{limit:f}", dropped, "cost", fit))
+    return found
+
+
+def _pin_knobs(scenario: Scenario, pin: Pin) -> list[Knob]:
+    fields = (
+        ("model", "model", lambda plan: plan.configuration.model.id),
+        ("quantization", "quantization", lambda plan: plan.configuration.checkpoint.quantization),
+        ("gpu", "gpu", lambda plan: plan.configuration.gpu.id),
+        ("gpusPerReplica", "gpus_per_replica", lambda plan: plan.configuration.gpus_per_replica),
+        ("replicas", "replicas", lambda plan: plan.configuration.replicas),
+        ("maxNumSeqs", "max_num_seqs", lambda plan: plan.configuration.max_num_seqs),
+    )
+    found = []
+    for path, attribute, read in fields:
+        pinned = getattr(pin, attribute)
+        if pinned is None:
+            continue
+
+        def fit(
+            open_: Scenario,
+            plan: Plan,
+            path: str = path,
+            attribute: str = attribute,
+            read: Callable[[Plan], Any] = read,
+        ) -> Setting:
+            value = read(plan)
+            again = replace(open_, pin=replace(open_.pin or Pin(), **{attribute: value}))
+            return Setting(str(value), again, f"{path} {value}")
+
+        dropped = replace(scenario, pin=replace(pin, **{attribute: None}))
+        found.append(Knob(f"select.pin.{path}", str(pinned), dropped, "cost", fit))
+    everything = replace(scenario, pin=None)
+    found.append(
+        Knob("select.pin", "set", everything, "cost", lambda open_, plan: Setting("(unset)", open_, "no pin"))
+    )
+    return found
+
+
+def _listed(values: tuple[str, ...]) -> str:
+    return f"[{', '.join(values)}]"

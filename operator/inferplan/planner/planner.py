@@ -1,0 +1,185 @@
+"""The planner: one scenario in, one outcome out. Pure: the same inputs give the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from inferplan.domain.catalog import Catalog
+from inferplan.domain.cluster import Inventory
+from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.plan import Infeasibility, Outcome, Plan, SearchSpace
+from inferplan.domain.reasons import ReasonCode, Rejection
+from inferplan.domain.scenario import HardwareSource, Scenario, Tier
+from inferplan.planner.advice import assumptions, recommendations
+from inferplan.planner.assemble import assemble
+from inferplan.planner.candidates import BATCH_LIMITS, custom_model
+from inferplan.planner.field import Field, budget_micro_usd
+from inferplan.planner.filters import Filtered, StaticTable, build_static, filter_shapes
+from inferplan.planner.growth import growth
+from inferplan.planner.rejections import summarise, turned_rejections
+from inferplan.planner.relax import relaxations
+from inferplan.planner.search import Ask, Choice, Contest, cheapest, contest, extreme
+from inferplan.planner.supply import MarketSupply, NodeSupply, NoSupply, Supply
+from inferplan.planner.tiers import TierChoice, budget_choice, high_end_choice, recommended_choice
+from inferplan.planner.what_ifs import what_ifs
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One pass over the candidates of a scenario."""
+
+    filtered: Filtered
+    field: Field
+    contest: Contest
+
+
+class Planner:
+    """Plans scenarios on one catalog; what depends on the catalog alone is computed once.
+
+    Parameters
+    ----------
+    catalog
+        Models, GPUs, offerings, engines, calibration.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._static: dict[tuple[str, ...], StaticTable] = {}
+        self._supplies: dict[object, Supply] = {}
+
+    def plan(self, scenario: Scenario, inventory: Inventory | None = None) -> Outcome:
+        """Find the three tiers, or say no with evidence.
+
+        Parameters
+        ----------
+        scenario
+            What is wanted.
+        inventory
+            The cluster's GPU nodes; None when planning offline for the market.
+
+        Returns
+        -------
+        Outcome
+            Plans, or an infeasibility with checked relaxations; never an exception for a hard wish.
+        """
+        attempt = self._attempt(scenario, inventory)
+        tiers = self._tiers(attempt, scenario)
+        chosen = next((plan for plan in tiers if plan.tier is scenario.tier), None)
+        infeasibility = None
+        steps = growth(attempt.field, scenario) if chosen is not None else ()
+        if chosen is None:
+            infeasibility = self._infeasibility(attempt, scenario, inventory)
+        return Outcome(
+            scenario=scenario,
+            chosen=chosen,
+            tiers=tiers,
+            infeasibility=infeasibility,
+            rejected=summarise(attempt.filtered, attempt.field, attempt.contest),
+            growth=steps,
+            what_ifs=what_ifs(scenario, chosen, lambda s: self.best(s, inventory)) if chosen else (),
+            recommendations=recommendations(tiers, scenario),
+            assumptions=assumptions(self._catalog, scenario, chosen),
+            search=SearchSpace(
+                candidates=attempt.filtered.total * len(BATCH_LIMITS),
+                shapes=attempt.filtered.total,
+                catalog_digest=self._catalog.digest,
+                prices_as_of=attempt.field.supply.prices_as_of,
+                source=attempt.field.supply.source,
+            ),
+        )
+
+    def best(self, scenario: Scenario, inventory: Inventory | None = None, minimise: str = "cost") -> Plan | None:
+        """Return the plan with the lowest cost (or TTFT, TPOT, …), without tiers and explanations."""
+        attempt = self._attempt(scenario, inventory)
+        if minimise == "cost":
+            choice = cheapest(attempt.field, attempt.contest)
+        else:
+            choice = extreme(attempt.field, attempt.contest, minimise)
+        return None if choice is None else self._assembled(attempt, scenario, choice)
+
+    def _assembled(self, attempt: _Attempt, scenario: Scenario, choice: Choice) -> Plan:
+        return assemble(attempt.field, scenario, TierChoice(Tier.BUDGET, choice, ()))
+
+    def _attempt(self, scenario: Scenario, inventory: Inventory | None) -> _Attempt:
+        static = self._static_table(scenario)
+        supply = self._supply(scenario, inventory)
+        filtered = filter_shapes(static, scenario, supply)
+        field = filtered.field
+        return _Attempt(filtered, field, contest(field, Ask(scenario, budget_micro_usd=budget_micro_usd(scenario))))
+
+    def _tiers(self, attempt: _Attempt, scenario: Scenario) -> tuple[Plan, ...]:
+        field = attempt.field
+        budget = budget_choice(field, attempt.contest)
+        if budget is None:
+            return ()
+        if scenario.pin is not None:
+            return (assemble(field, scenario, TierChoice(scenario.tier, budget.choice, ())),)
+        recommended = recommended_choice(field, scenario, budget.choice)
+        high_end = high_end_choice(field, scenario, recommended.choice)
+        return tuple(assemble(field, scenario, tier) for tier in (budget, recommended, high_end))
+
+    def _infeasibility(
+        self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None
+    ) -> Infeasibility:
+        def best(changed: Scenario, minimise: str = "cost") -> Plan | None:
+            return self.best(changed, inventory, minimise)
+
+        offers = relaxations(scenario, best)
+        rejections = turned_rejections(attempt.filtered, attempt.field, attempt.contest)
+        return Infeasibility(
+            binding=_binding(rejections),
+            nearest_miss=_nearest(rejections),
+            nearest=offers,
+        )
+
+    def _static_table(self, scenario: Scenario) -> StaticTable:
+        engines = self._engines(scenario)
+        custom = scenario.model.custom
+        if custom is not None:
+            model = custom_model(custom, self._catalog)
+            return build_static(self._catalog, () if model is None else (model,), engines)
+        key = tuple(engine.id for engine in engines)
+        if key not in self._static:
+            self._static[key] = build_static(self._catalog, self._catalog.models, engines)
+        return self._static[key]
+
+    def _engines(self, scenario: Scenario) -> tuple[EngineSpec, ...]:
+        wanted = set(scenario.engine.allow)
+        if scenario.pin is not None and scenario.pin.engine is not None:
+            wanted = {scenario.pin.engine}
+        return tuple(engine for engine in self._catalog.engines if engine.id in wanted)
+
+    def _supply(self, scenario: Scenario, inventory: Inventory | None) -> Supply:
+        policy = scenario.hardware
+        if policy.source is HardwareSource.OWNED or (policy.owned and policy.source is HardwareSource.AUTO):
+            return NodeSupply.from_owned(policy.owned)
+        if inventory is not None and policy.source in {HardwareSource.AUTO, HardwareSource.CLUSTER}:
+            key: object = (policy, inventory)
+            if key not in self._supplies:
+                self._supplies[key] = NodeSupply.from_inventory(inventory, policy)
+            if policy.source is HardwareSource.CLUSTER or any(node.gpus_free for node in inventory.nodes):
+                return self._supplies[key]
+        if policy.source is HardwareSource.CLUSTER:
+            return NoSupply("Cluster")
+        if policy not in self._supplies:
+            self._supplies[policy] = MarketSupply(self._catalog.offerings, policy)
+        return self._supplies[policy]
+
+
+def _binding(rejections: tuple[Rejection, ...]) -> tuple[ReasonCode, ...]:
+    """Reasons that turned down what came furthest, in the order of the checks, each once."""
+    return tuple(dict.fromkeys(rejection.code for rejection in rejections))
+
+
+def _nearest(rejections: tuple[Rejection, ...]) -> Rejection | None:
+    """The rejection that came nearest to its limit, in proportion."""
+
+    def distance(rejection: Rejection) -> float:
+        if rejection.limit is None or rejection.actual is None or rejection.limit == 0:
+            return float("inf")
+        ratio = abs(rejection.actual / rejection.limit)
+        return abs(float(np.log(max(ratio, 1e-12))))
+
+    return min(rejections, key=distance, default=None)

@@ -1,0 +1,96 @@
+"""What was turned down and why: counts by reason, and for each the example that came nearest."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from inferplan.domain.reasons import Rejection, RejectionCount, RejectionSummary
+from inferplan.planner.candidates import BATCH_LIMITS
+from inferplan.planner.field import Field
+from inferplan.planner.filters import Filtered
+from inferplan.planner.search import LOAD_UNITS, Contest
+
+
+def summarise(filtered: Filtered, field: Field, contest: Contest) -> RejectionSummary:
+    """Count rejections by reason, in the order of the checks.
+
+    A shape turned down before any load counts once for every batch limit.
+    """
+    counts = [*_of_shapes(filtered), *_of_load(field, contest)]
+    merged: dict[str, RejectionCount] = {}
+    for entry in counts:
+        before = merged.get(entry.code)
+        total = entry.count + (before.count if before else 0)
+        merged[entry.code] = RejectionCount(entry.code, total, before.example if before else entry.example)
+    return RejectionSummary(sum(entry.count for entry in merged.values()), tuple(merged.values()))
+
+
+def _of_shapes(filtered: Filtered) -> list[RejectionCount]:
+    found = []
+    per_code = np.bincount(filtered.code[filtered.code >= 0], minlength=len(filtered.reasons))
+    for index, reason in enumerate(filtered.reasons):
+        if not per_code[index]:
+            continue
+        found.append(
+            RejectionCount(reason, int(per_code[index]) * len(BATCH_LIMITS), _shape_rejection(filtered, index))
+        )
+    return found
+
+
+def _shape_rejection(filtered: Filtered, index: int) -> Rejection:
+    rows = np.flatnonzero(filtered.code == index)
+    row = int(rows[_nearest(filtered.limit[rows], filtered.actual[rows])])
+    limit, actual = float(filtered.limit[row]), float(filtered.actual[row])
+    return Rejection(
+        code=filtered.reasons[index],
+        candidate=filtered.static.everything.title(row),
+        limit=None if np.isnan(limit) else limit,
+        actual=None if np.isnan(actual) else actual,
+        unit=filtered.units[index],
+        detail=filtered.details.get(row, ""),
+    )
+
+
+def _of_load(field: Field, contest: Contest) -> list[RejectionCount]:
+    turned, found = contest.turned, []
+    for index, reason in enumerate(turned.code):
+        at = np.flatnonzero(turned.which == index)
+        if len(at) == 0:
+            continue
+        best = at[_nearest(turned.limit[at], turned.actual[at])]
+        limit, actual = float(turned.limit[best]), float(turned.actual[best])
+        title = f"{field.shapes.title(int(turned.row[best]))}, batch limit {int(turned.max_num_seqs[best])}"
+        example = Rejection(
+            code=reason,
+            candidate=title,
+            limit=None if np.isnan(limit) else limit,
+            actual=None if np.isnan(actual) else actual,
+            unit=LOAD_UNITS.get(reason, ""),
+        )
+        found.append(RejectionCount(reason, len(at), example))
+    return found
+
+
+def _nearest(limit: np.ndarray, actual: np.ndarray) -> int:  # type: ignore[type-arg]
+    """Index of the pair whose ratio is nearest to one; the first where there are no numbers."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        distance = np.abs(np.log(np.maximum(actual, 1e-12) / np.maximum(limit, 1e-12)))
+    distance = np.nan_to_num(distance, nan=np.inf)
+    return int(np.argmin(distance))
+
+
+def turned_rejections(filtered: Filtered, field: Field, contest: Contest) -> tuple[Rejection, ...]:
+    """Rejections of the candidates that came furthest: under load if any did, else before it.
+
+    Reasons that merely narrow the search to what was asked (a pin, an allow list) are left out unless
+    nothing else remains.
+    """
+    loads = [entry.example for entry in _of_load(field, contest)]
+    if loads:
+        return tuple(loads)
+    shapes = [entry.example for entry in _of_shapes(filtered)]
+    physical = [entry for entry in shapes if entry.code not in _NARROWING]
+    return tuple(physical or shapes)
+
+
+_NARROWING = frozenset({"PinMismatch", "ModelNotAllowed", "GpuNotAllowed"})

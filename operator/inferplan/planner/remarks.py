@@ -1,0 +1,195 @@
+"""The ✅ ⚠️ 💰 analysis of a plan. Every remark names the number that it rests on; nothing is canned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from inferplan.domain.deployment import Configuration, Cost
+from inferplan.domain.estimate import Estimate, Evidence
+from inferplan.domain.hardware import Terms
+from inferplan.domain.model import Task
+from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
+from inferplan.domain.scenario import LoadKind, Scenario, Tier
+from inferplan.domain.units import GB
+from inferplan.planner.constraints import is_lossless, recovery_percent
+from inferplan.planner.candidates import Weights
+
+TIGHT_FIT_PERCENT = 85.0
+"""Share of the GPU's memory in real use from which a fit is called tight."""
+LOW_MEMORY_PERCENT = 40.0
+BUSY_PERCENT = 80
+IDLE_PERCENT = 30
+COMFORT = 0.8
+"""A latency below this share of its target is called comfortable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is judged."""
+
+    scenario: Scenario
+    tier: Tier
+    configuration: Configuration
+    estimate: Estimate
+    cost: Cost
+    misses: tuple[Miss, ...]
+
+
+def memory_percent(estimate: Estimate) -> float:
+    """Share of one GPU's memory that the plan really uses [%]."""
+    return 100.0 * estimate.memory.needed_bytes / estimate.memory.capacity_bytes
+
+
+def compatibility(estimate: Estimate) -> Compatibility:
+    """Say whether the plan fits its GPUs, from the memory that it really uses."""
+    percent = memory_percent(estimate)
+    granted = 100.0 * estimate.memory.granted_bytes / estimate.memory.capacity_bytes
+    if percent > granted:
+        return Compatibility.INCOMPATIBLE
+    return Compatibility.TIGHT_FIT if percent >= TIGHT_FIT_PERCENT else Compatibility.COMPATIBLE
+
+
+def analyse(subject: Subject) -> tuple[Remark, ...]:
+    """All remarks on one plan: strengths, then cautions, then costs."""
+    remarks = [
+        *_latency(subject),
+        *_memory(subject),
+        *_load(subject),
+        *_quality(subject),
+        *_evidence(subject),
+        *_money(subject),
+    ]
+    order = list(RemarkKind)
+    return tuple(sorted(remarks, key=lambda remark: order.index(remark.kind)))
+
+
+def _strength(code: str, text: str) -> Remark:
+    return Remark(RemarkKind.STRENGTH, code, text)
+
+
+def _caution(code: str, text: str) -> Remark:
+    return Remark(RemarkKind.CAUTION, code, text)
+
+
+def _latency(subject: Subject) -> Iterator[Remark]:
+    slo, estimate = subject.scenario.slo, subject.estimate
+    for miss in subject.misses:
+        yield _caution(
+            str(miss.code),
+            f"misses its target: {miss.code} with {miss.actual:.4g} against {miss.limit:.4g} {miss.unit}",
+        )
+    missed = {miss.code.value for miss in subject.misses}
+    targets = (
+        ("TtftOverTarget", "time to first token", slo.ttft_s, estimate.ttft),
+        ("TpotOverTarget", "time per output token", slo.tpot_s, estimate.tpot),
+        ("LatencyOverTarget", "the whole request", slo.e2e_latency_s, estimate.e2e),
+    )
+    for code, name, target, latency in targets:
+        if target is None or code in missed:
+            continue
+        value = latency.at(slo.percentile).high
+        ms, limit = value * 1_000, target * 1_000
+        share = value / target
+        if share <= COMFORT:
+            text = f"{name} P{slo.percentile} stays at {ms:.0f} ms or less, {share:.0%} of its {limit:.0f} ms target"
+            yield _strength(code.replace("OverTarget", "Comfortable"), text)
+        else:
+            text = f"{name} P{slo.percentile} may reach {ms:.0f} ms, {share:.0%} of its {limit:.0f} ms target"
+            yield _caution(code.replace("OverTarget", "Close"), text)
+    duration, deadline = estimate.run_duration_s, subject.scenario.workload.deadline_s
+    if duration is not None and deadline is not None and "DeadlineMissed" not in missed:
+        text = (
+            f"the run takes {duration.expected / 60:.1f} min (at most {duration.high / 60:.1f}), "
+            f"{duration.high / deadline:.0%} of its {deadline / 60:.0f} min deadline"
+        )
+        yield _strength("DeadlineMet", text)
+
+
+def _memory(subject: Subject) -> Iterator[Remark]:
+    memory = subject.estimate.memory
+    percent = memory_percent(subject.estimate)
+    used = f"{memory.needed_bytes / GB:.1f} of {memory.capacity_bytes / GB:.1f} GB ({percent:.0f} %)"
+    if percent >= TIGHT_FIT_PERCENT:
+        yield _caution("MemoryTight", f"tight fit: {used} of each GPU are used at the planned batch limit")
+    elif percent < LOW_MEMORY_PERCENT:
+        yield _caution("MemoryUnderused", f"only {used} of each GPU are used at the planned batch limit")
+    else:
+        yield _strength("MemoryWellUsed", f"{used} of each GPU are used, with room for longer prompts")
+
+
+def _load(subject: Subject) -> Iterator[Remark]:
+    estimate, configuration = subject.estimate, subject.configuration
+    percent = round(100 * estimate.utilization)
+    rate = estimate.capacity_rps.expected
+    if subject.scenario.workload.kind is LoadKind.OFFLINE:
+        yield _strength("Throughput", f"{rate:.1f} items/s over {configuration.gpus} GPUs")
+    elif percent >= BUSY_PERCENT:
+        yield _caution("LittleRoom", f"runs at {percent} % of the {rate:.2f} requests/s at which it saturates")
+    else:
+        spare = rate / max(estimate.requests_per_s, 1e-9)
+        yield _strength(
+            "RoomToGrow", f"runs at {percent} % of its {rate:.2f} requests/s: room for {spare:.1f}x the load"
+        )
+    if configuration.replicas == 1 and subject.scenario.workload.kind is not LoadKind.OFFLINE:
+        yield _caution("SingleReplica", "1 replica: a restart interrupts the service")
+    if configuration.gpus_per_replica > 1:
+        text = f"{configuration.gpus_per_replica} GPUs work as one replica (tensor parallel {configuration.tp_size}"
+        tail = f" x pipeline {configuration.pp_size})" if configuration.pp_size > 1 else ")"
+        yield _caution("MultiGpu", text + tail)
+
+
+def _quality(subject: Subject) -> Iterator[Remark]:
+    configuration, quality = subject.configuration, subject.scenario.quality
+    model = configuration.model
+    if subject.scenario.model.custom is not None:
+        yield _strength("TaskSpecific", f"{model.id} is your own model: its quality is what you measured")
+    elif quality.metric is not None:
+        score = model.score(quality.metric)
+        if score is not None:
+            floor = "" if quality.minimum is None else f" (asked: {quality.minimum})"
+            yield _strength("Quality", f"{model.id} scores {score.value} on {quality.metric}{floor}, {score.as_of}")
+    weights = Weights(model, configuration.checkpoint, configuration.method)
+    quantization = configuration.checkpoint.quantization
+    recovery = recovery_percent(configuration.method, model.params_total)
+    if is_lossless(weights):
+        if recovery is not None and recovery < 100.0:  # noqa: PLR2004 - a percentage of everything
+            yield _strength("Lossless", f"{quantization} keeps {recovery:.1f} % of the published accuracy")
+    elif recovery is not None:
+        yield _caution("Lossy", f"{quantization} keeps {recovery:.1f} % of the published accuracy on average")
+    else:
+        yield _caution("LossUnknown", f"no published accuracy for {configuration.method.id} at this model size")
+    if not configuration.checkpoint.verified:
+        yield _caution("CheckpointUnverified", f"{configuration.checkpoint.repository} was not seen by us")
+
+
+def _evidence(subject: Subject) -> Iterator[Remark]:
+    estimate = subject.estimate
+    if subject.scenario.task is Task.GENERATION:
+        tpot = estimate.tpot.p50
+        spread = f"TPOT {tpot.low * 1e3:.1f} to {tpot.high * 1e3:.1f} ms"
+    else:
+        rate = estimate.capacity_rps
+        spread = f"{rate.low:.1f} to {rate.high:.1f} items/s"
+    text = f"{estimate.evidence_detail}: {spread}"
+    if estimate.evidence is Evidence.EXTRAPOLATED:
+        yield _caution("Extrapolated", text)
+    else:
+        yield _strength(str(estimate.evidence), text)
+
+
+def _money(subject: Subject) -> Iterator[Remark]:
+    cost = subject.cost
+    text = f"${cost.per_hour:.2f} per hour, ${cost.per_month:,.0f} per month"
+    if cost.per_request is not None:
+        text += f", ${cost.per_request:.6f} per request at {cost.requests_per_s.normalize():f} requests/s"
+    yield Remark(RemarkKind.COST, "Price", text)
+    if cost.gpus_idle:
+        paid = sum(place.gpus_used + place.gpus_idle for place in cost.placements)
+        idle = f"{cost.gpus_idle} of {paid} GPUs paid for stay idle: no smaller instance with this GPU is cheaper"
+        yield Remark(RemarkKind.COST, "IdleGpus", idle)
+    if any(place.terms is Terms.SPOT for place in cost.placements):
+        yield _caution("Spot", f"spot price of {cost.placements[0].as_of}: it moves and machines may be taken back")
+    if cost.utilization_percent < IDLE_PERCENT and subject.scenario.workload.kind is not LoadKind.OFFLINE:
+        busy = f"the hardware is busy {cost.utilization_percent} % of the time at the planned load"
+        yield Remark(RemarkKind.COST, "LowUtilization", busy)

@@ -1,0 +1,39 @@
+"""Cron lines: how often a scheduled batch run starts."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from inferplan.domain.units import HOURS_PER_MONTH
+
+
+def runs_per_month(cron: str) -> Decimal:
+    """Mean starts per month (730 h) of a five-field cron line with ``*``, numbers, lists, ranges and steps.
+
+    >>> runs_per_month("0 2 * * *").quantize(Decimal("0.01"))
+    Decimal('30.42')
+    >>> runs_per_month("0 2 * * 6,0").quantize(Decimal("0.01"))
+    Decimal('8.69')
+    """
+    minute, hour, day, month, weekday = cron.split()
+    per_day = _matching(minute, 0, 59) * _matching(hour, 0, 23)
+    days = Decimal(HOURS_PER_MONTH) / 24
+    in_month = Decimal(_matching(day, 1, 31)) / 31
+    in_week = Decimal(min(7, _matching(weekday, 0, 7))) / 7 if weekday != "*" else Decimal(1)
+    in_year = Decimal(_matching(month, 1, 12)) / 12
+    # With both day fields restricted cron runs when either matches.
+    if day != "*" and weekday != "*":
+        share = in_month + in_week - in_month * in_week
+    else:
+        share = in_month * in_week
+    return days * per_day * share * in_year
+
+
+def _matching(entry: str, low: int, high: int) -> int:
+    found = set()
+    for part in entry.split(","):
+        span, _, step = part.partition("/")
+        first, _, last = span.partition("-")
+        start, end = (low, high) if span == "*" else (int(first), int(last or (high if step else first)))
+        found.update(range(start, end + 1, int(step or 1)))
+    return len(found)

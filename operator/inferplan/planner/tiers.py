@@ -1,0 +1,81 @@
+"""The three tiers: what each one asks of the search, beyond what the scenario asks.
+
+Budget
+    the cheapest plan that meets every requirement.
+Recommended
+    the cheapest plan that meets them with headroom for growth, in a lossless format, on hardware of a family
+    that was measured. What cannot be had is given up in that order from the end, and said.
+HighEnd
+    the best-quality plan within the budget (without one: within :data:`HIGH_END_COST_FACTOR` times Recommended),
+    latency targets met with margin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inferplan.domain.scenario import Scenario, Tier
+from inferplan.planner.field import Field, budget_micro_usd
+from inferplan.planner.search import Ask, Choice, Contest, cheapest, contest
+
+HIGH_END_COST_FACTOR = 4
+HIGH_END_SLO_FACTOR = 0.8
+EXTRAPOLATED = 2
+"""Evidence code of what rests on datasheets alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class TierChoice:
+    """What a tier came to, and which of its wishes had to be given up."""
+
+    tier: Tier
+    choice: Choice
+    given_up: tuple[str, ...]
+
+
+def budget_choice(field: Field, contest_: Contest) -> TierChoice | None:
+    """Find the cheapest plan that meets every requirement."""
+    choice = cheapest(field, contest_)
+    return None if choice is None else TierChoice(Tier.BUDGET, choice, ())
+
+
+def recommended_choice(field: Field, scenario: Scenario, fallback: Choice) -> TierChoice:
+    """Find the cheapest plan with headroom, lossless, on measured hardware; give up what cannot be had."""
+    limit = budget_micro_usd(scenario)
+    for ask, given_up in _recommended_asks(field, scenario, limit):
+        choice = cheapest(field, contest(field, ask))
+        if choice is not None:
+            return TierChoice(Tier.RECOMMENDED, choice, given_up)
+    return TierChoice(Tier.RECOMMENDED, fallback, ("headroom", "lossless weights", "measured hardware"))
+
+
+def _recommended_asks(
+    field: Field, scenario: Scenario, limit: int | None
+) -> Iterator[tuple[Ask, tuple[str, ...]]]:
+    measured = field.evidence < EXTRAPOLATED
+    anything = np.ones(len(measured), dtype=np.bool_)
+    factor = 1.0 + scenario.headroom_percent / 100.0
+    yield Ask(scenario, factor, 1.0, limit, field.lossless & measured), ()
+    yield Ask(scenario, factor, 1.0, limit, field.lossless & anything), ("measured hardware",)
+    yield Ask(scenario, factor, 1.0, limit, anything), ("measured hardware", "lossless weights")
+
+
+def high_end_choice(field: Field, scenario: Scenario, recommended: Choice) -> TierChoice:
+    """Find the best quality that the budget allows, latency targets met with margin."""
+    limit = budget_micro_usd(scenario)
+    if limit is None:
+        limit = HIGH_END_COST_FACTOR * recommended.cost_micro_usd
+    factor = 1.0 + scenario.headroom_percent / 100.0
+    ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, field.lossless)
+    open_ = contest(field, ask)
+    if len(open_.row) == 0:
+        return TierChoice(Tier.HIGH_END, recommended, ("a better model within the budget",))
+    quality = np.nan_to_num(field.score, nan=-1.0)[open_.row]
+    for score in np.unique(quality)[::-1]:
+        choice = cheapest(field, open_, quality == score)
+        if choice is not None:
+            return TierChoice(Tier.HIGH_END, choice, ())
+    return TierChoice(Tier.HIGH_END, recommended, ("a better model within the budget",))
