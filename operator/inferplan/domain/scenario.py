@@ -182,7 +182,7 @@ class Tier(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """ "Evaluate exactly this"; what is None is still chosen."""
+    """A wish to evaluate exactly this; what is None is still chosen."""
 
     model: str | None = None
     quantization: Quantization | None = None

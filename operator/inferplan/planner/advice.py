@@ -17,22 +17,21 @@ def recommendations(tiers: Sequence[Plan], scenario: Scenario) -> tuple[Recommen
     if len(by_tier) < len(Tier):
         return ()
     budget, start, high = by_tier[Tier.BUDGET], by_tier[Tier.RECOMMENDED], by_tier[Tier.HIGH_END]
-    return tuple(
-        Recommendation(kind, text) for kind, text in _advice(budget, start, high, scenario) if text
-    )
+    return tuple(Recommendation(kind, text) for kind, text in _advice(budget, start, high, scenario) if text)
 
 
-def _advice(
-    budget: Plan, start: Plan, high: Plan, scenario: Scenario
-) -> Iterator[tuple[str, str]]:
+def _advice(budget: Plan, start: Plan, high: Plan, scenario: Scenario) -> Iterator[tuple[str, str]]:
     yield "StartWith", f"{start.configuration.title} at ${start.cost.per_hour:.2f}/h"
     if high.hash != start.hash:
         yield "ScaleUp", f"{high.configuration.title} at ${high.cost.per_hour:.2f}/h: {_better(start, high, scenario)}"
     if budget.hash != start.hash:
         saving = start.cost.per_hour - budget.cost.per_hour
-        yield "ScaleDown", (
-            f"{budget.configuration.title} at ${budget.cost.per_hour:.2f}/h saves ${saving:.2f}/h; "
-            f"it runs at {budget.cost.utilization_percent} % of saturation"
+        yield (
+            "ScaleDown",
+            (
+                f"{budget.configuration.title} at ${budget.cost.per_hour:.2f}/h saves ${saving:.2f}/h; "
+                f"it runs at {budget.cost.utilization_percent} % of saturation"
+            ),
         )
     yield "Avoid", _avoid(start, scenario)
 

@@ -12,12 +12,12 @@ from inferplan.domain.estimate import Estimate
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Miss, Plan, Remark, RemarkKind
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import LoadKind, Scenario, Tier
+from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.domain.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
 from inferplan.estimate.cost import cost
 from inferplan.estimate.estimator import estimate
-from inferplan.planner.constraints import WEIGHT_CHECKS, PREFERENCES, max_model_len
 from inferplan.planner.candidates import Weights
+from inferplan.planner.constraints import PREFERENCES, WEIGHT_CHECKS, max_model_len
 from inferplan.planner.field import Field
 from inferplan.planner.load import replica_load
 from inferplan.planner.remarks import Subject, analyse, compatibility
@@ -86,9 +86,7 @@ def _cost(scenario: Scenario, predicted: Estimate, placements: tuple[Placement, 
     )
 
 
-def _misses(
-    scenario: Scenario, configuration: Configuration, predicted: Estimate, money: Cost
-) -> tuple[Miss, ...]:
+def _misses(scenario: Scenario, configuration: Configuration, predicted: Estimate, money: Cost) -> tuple[Miss, ...]:
     """Requirements that an obeyed pin (or a budget that only warns) does not meet."""
     at, slo = scenario.slo.percentile, scenario.slo
     misses = []

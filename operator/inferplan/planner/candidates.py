@@ -131,9 +131,7 @@ def compute_dtype(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Dtype:
     return model.native_dtype
 
 
-def build_shapes(
-    catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]
-) -> ShapeTable:
+def build_shapes(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]) -> ShapeTable:
     """Cross everything with everything; nothing is left out here, the constraints do that with a reason."""
     weights = tuple(entry for model in models for entry in _weights(catalog, model))
     kv_dtypes: tuple[Dtype | None, ...] = (None, Dtype.FP8)
@@ -178,9 +176,7 @@ def _weights(catalog: Catalog, model: ModelSpec) -> list[Weights]:
     if sixteen_bit is not None:
         for method in catalog.methods:
             if method.made_while_loading and method.quantization not in offered:
-                made = replace(
-                    sixteen_bit, method=method.id, quantization=method.quantization, made_while_loading=True
-                )
+                made = replace(sixteen_bit, method=method.id, quantization=method.quantization, made_while_loading=True)
                 entries.append(Weights(model, made, method))
     return entries
 
@@ -198,6 +194,4 @@ def custom_model(custom: CustomModel, catalog: Catalog) -> ModelSpec | None:
         quantization=quantization,
         revision=custom.revision,
     )
-    return replace(
-        base, id=custom.repository, aliases=(), checkpoints=(checkpoint,), scores=(), task=custom.task
-    )
+    return replace(base, id=custom.repository, aliases=(), checkpoints=(checkpoint,), scores=(), task=custom.task)

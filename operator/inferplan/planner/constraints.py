@@ -242,10 +242,7 @@ GPU_CHECKS: tuple[tuple[ReasonCode, GpuCheck], ...] = (
 def _pairwise(table: ShapeTable, check: Callable[[Weights, GpuSpec, int], bool]) -> NDArray[np.bool_]:
     """Answer a question once per (weights, engine, GPU) and spread it over the rows."""
     answers = np.array(
-        [
-            [[check(w, g, e) for g in table.gpus] for e in range(len(table.engines))]
-            for w in table.weights
-        ],
+        [[[check(w, g, e) for g in table.gpus] for e in range(len(table.engines))] for w in table.weights],
         dtype=np.bool_,
     ).reshape(len(table.weights), len(table.engines), len(table.gpus))
     return answers[table.weight, table.engine, table.gpu]
@@ -306,9 +303,7 @@ def tp_divides(table: ShapeTable) -> Verdict:
     width = np.array([_row_split_width(w.model) for w in table.weights])[table.weight]
     group = np.array([w.method.group_size for w in table.weights])[table.weight]
     layers = np.array([w.model.layers for w in table.weights])[table.weight]
-    uneven = (heads % table.tp != 0) | (
-        (np.maximum(kv_heads, table.tp) % np.minimum(kv_heads, table.tp)) != 0
-    )
+    uneven = (heads % table.tp != 0) | ((np.maximum(kv_heads, table.tp) % np.minimum(kv_heads, table.tp)) != 0)
     split = np.where(group > 0, (width // table.tp) % np.maximum(group, 1), 0)
     uneven |= (table.tp > 1) & ((width % table.tp != 0) | (split != 0))
     return Verdict(uneven | (layers < table.pp), heads.astype(float), table.tp.astype(float), "attention heads")

@@ -77,9 +77,7 @@ class Filtered:
         return len(self.code)
 
 
-def build_static(
-    catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]
-) -> StaticTable:
+def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]) -> StaticTable:
     """Cross everything, and check what needs no scenario."""
     everything = build_shapes(catalog, models, engines)
     count = len(everything)
@@ -210,4 +208,3 @@ def _sequences(scenario: Scenario, replica: ReplicaTable) -> tuple[NDArray[np.fl
         planned = min(context, scenario.workload.prompt.p95 + scenario.workload.output.p95)
         return sequences_held(replica, planned), float(pin.max_num_seqs), f"sequences of {planned} tokens"
     return sequences_held(replica, context), 1.0, f"sequences of {context} tokens"
-

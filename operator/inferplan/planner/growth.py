@@ -24,5 +24,3 @@ def growth(field: Field, scenario: Scenario) -> tuple[GrowthStep, ...]:
             plan = assemble(field, scenario, TierChoice(Tier.BUDGET, choice, ()), load_factor=float(factor))
         steps.append(GrowthStep(factor, plan))
     return tuple(steps)
-
-

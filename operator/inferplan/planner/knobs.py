@@ -109,9 +109,7 @@ def _latency_knobs(scenario: Scenario) -> list[Knob]:
             return Setting(str(minutes), loosened, f"+{minutes - round(deadline / 60):,} min for the run")
 
         dropped = replace(scenario, workload=replace(scenario.workload, deadline_s=None))
-        found.append(
-            Knob("workload.deadlineMinutes", f"{round(deadline / 60)}", dropped, "duration", fit_deadline)
-        )
+        found.append(Knob("workload.deadlineMinutes", f"{round(deadline / 60)}", dropped, "duration", fit_deadline))
     return found
 
 
@@ -189,9 +187,7 @@ def _quality_knobs(scenario: Scenario) -> list[Knob]:
             wider = replace(open_, quality=replace(open_.quality, quantizations=(*allowed, used)))
             return Setting(f"[{', '.join((*allowed, used))}]", wider, f"{used} weights")
 
-        found.append(
-            Knob("quality.quantization.allow", f"[{', '.join(allowed)}]", dropped, "cost", fit_format)
-        )
+        found.append(Knob("quality.quantization.allow", f"[{', '.join(allowed)}]", dropped, "cost", fit_format))
     return found
 
 
@@ -225,7 +221,7 @@ def _model_knobs(scenario: Scenario) -> list[Knob]:
 
 
 def _hardware_knobs(scenario: Scenario) -> list[Knob]:
-    policy, found = scenario.hardware, []
+    policy = scenario.hardware
 
     def fit_gpu(open_: Scenario, plan: Plan) -> Setting:
         used = plan.configuration.gpu
@@ -239,34 +235,45 @@ def _hardware_knobs(scenario: Scenario) -> list[Knob]:
         changed = replace(open_, hardware=replace(open_.hardware, maximum_gpus=gpus))
         return Setting(str(gpus), changed, f"{gpus:,} GPUs")
 
-    def keep(to: str, words: str) -> Callable[[Scenario, Plan], Setting]:
-        return lambda open_, _: Setting(to, open_, words)
-
     def dropped(**changes: Any) -> Scenario:
         return replace(scenario, hardware=replace(policy, **changes))
 
-    if policy.allow is not None:
-        found.append(Knob("hardware.allow", _listed(policy.allow), dropped(allow=None), "cost", fit_gpu))
-    if policy.deny:
-        found.append(Knob("hardware.deny", _listed(policy.deny), dropped(deny=()), "cost", fit_gpu))
-    if policy.maximum_gpus < LARGEST_FLEET_GPUS:
-        wide = dropped(maximum_gpus=LARGEST_FLEET_GPUS)
-        found.append(Knob("hardware.maximumGpus", str(policy.maximum_gpus), wide, "gpus", fit_maximum))
-    if policy.regions is not None:
-        anywhere = keep("(unset)", "any region")
-        found.append(Knob("hardware.regions", _listed(policy.regions), dropped(regions=None), "cost", anywhere))
-    if policy.providers is not None:
-        anyone = keep("(unset)", "any provider")
-        both = dropped(providers=None, regions=None)
-        found.append(Knob("hardware.providers", _listed(policy.providers), both, "cost", anyone))
-    if Terms.SPOT not in policy.terms:
-        spot = dropped(terms=(*policy.terms, Terms.SPOT))
-        found.append(Knob("hardware.capacityTypes", _listed(policy.terms), spot, "cost", keep("+ Spot", "spot")))
-    if policy.source is not HardwareSource.MARKET:
-        market = dropped(source=HardwareSource.MARKET)
-        rented = keep("Market", "GPUs rented on the market")
-        found.append(Knob("hardware.source", str(policy.source), market, "cost", rented))
-    return found
+    def knob(field: str, current: str, open_: Scenario, fit: Callable[[Scenario, Plan], Setting]) -> Knob:
+        return Knob(f"hardware.{field}", current, open_, "cost", fit)
+
+    fleet = dropped(maximum_gpus=LARGEST_FLEET_GPUS)
+    elsewhere, anyone = dropped(regions=None), dropped(providers=None, regions=None)
+    spot, market = dropped(terms=(*policy.terms, Terms.SPOT)), dropped(source=HardwareSource.MARKET)
+    offered = (
+        (policy.allow is not None, knob("allow", _listed(policy.allow or ()), dropped(allow=None), fit_gpu)),
+        (bool(policy.deny), knob("deny", _listed(policy.deny), dropped(deny=()), fit_gpu)),
+        (
+            policy.maximum_gpus < LARGEST_FLEET_GPUS,
+            Knob("hardware.maximumGpus", str(policy.maximum_gpus), fleet, "gpus", fit_maximum),
+        ),
+        (
+            policy.regions is not None,
+            knob("regions", _listed(policy.regions or ()), elsewhere, _keep("(unset)", "any region")),
+        ),
+        (
+            policy.providers is not None,
+            knob("providers", _listed(policy.providers or ()), anyone, _keep("(unset)", "any provider")),
+        ),
+        (
+            Terms.SPOT not in policy.terms,
+            knob("capacityTypes", _listed(policy.terms), spot, _keep("+ Spot", "spot machines")),
+        ),
+        (
+            policy.source is not HardwareSource.MARKET,
+            knob("source", str(policy.source), market, _keep("Market", "GPUs rented on the market")),
+        ),
+    )
+    return [entry for applies, entry in offered if applies]
+
+
+def _keep(to: str, words: str) -> Callable[[Scenario, Plan], Setting]:
+    """Leave the requirement dropped: there is no value in between."""
+    return lambda open_, _: Setting(to, open_, words)
 
 
 def _budget_knobs(scenario: Scenario) -> list[Knob]:
@@ -328,9 +335,7 @@ def _pin_knobs(scenario: Scenario, pin: Pin) -> list[Knob]:
         dropped = replace(scenario, pin=replace(pin, **{attribute: None}))
         found.append(Knob(f"select.pin.{path}", str(pinned), dropped, "cost", fit))
     everything = replace(scenario, pin=None)
-    found.append(
-        Knob("select.pin", "set", everything, "cost", lambda open_, plan: Setting("(unset)", open_, "no pin"))
-    )
+    found.append(Knob("select.pin", "set", everything, "cost", lambda open_, _: Setting("(unset)", open_, "no pin")))
     return found
 
 

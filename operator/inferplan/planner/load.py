@@ -74,9 +74,7 @@ def forecast(
     field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints, replicas: Ints, load_factor: float
 ) -> Forecast:
     """Predict each candidate and keep what the targets are judged on."""
-    prediction = predict(
-        field.replica.take(row), replica_load(scenario, replicas, max_num_seqs, load_factor)
-    )
+    prediction = predict(field.replica.take(row), replica_load(scenario, replicas, max_num_seqs, load_factor))
     return careful(prediction, scenario, replicas, load_factor)
 
 

@@ -120,9 +120,7 @@ class Planner:
         high_end = high_end_choice(field, scenario, recommended.choice)
         return tuple(assemble(field, scenario, tier) for tier in (budget, recommended, high_end))
 
-    def _infeasibility(
-        self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None
-    ) -> Infeasibility:
+    def _infeasibility(self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None) -> Infeasibility:
         def best(changed: Scenario, minimise: str = "cost") -> Plan | None:
             return self.best(changed, inventory, minimise)
 

@@ -97,5 +97,3 @@ def _pair(first: Knob, second: Knob, best: Best) -> Relaxation | None:
         return None
     changes = (Change(first.field, first.current, outer.to), Change(second.field, second.current, inner.to))
     return Relaxation(changes, f"{outer.text} and {inner.text}", plan)
-
-

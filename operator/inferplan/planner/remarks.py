@@ -12,8 +12,8 @@ from inferplan.domain.model import Task
 from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
 from inferplan.domain.units import GB
-from inferplan.planner.constraints import is_lossless, recovery_percent
 from inferplan.planner.candidates import Weights
+from inferplan.planner.constraints import is_lossless, recovery_percent
 
 TIGHT_FIT_PERCENT = 85.0
 """Share of the GPU's memory in real use from which a fit is called tight."""

@@ -22,10 +22,8 @@ def runs_per_month(cron: str) -> Decimal:
     in_week = Decimal(min(7, _matching(weekday, 0, 7))) / 7 if weekday != "*" else Decimal(1)
     in_year = Decimal(_matching(month, 1, 12)) / 12
     # With both day fields restricted cron runs when either matches.
-    if day != "*" and weekday != "*":
-        share = in_month + in_week - in_month * in_week
-    else:
-        share = in_month * in_week
+    both = in_month * in_week
+    share = in_month + in_week - both if day != "*" and weekday != "*" else both
     return days * per_day * share * in_year
 
 

@@ -217,9 +217,7 @@ def _most_replicas(field: Field, ask: Ask, row: Ints) -> Ints:
     return most
 
 
-def _supply_findings(
-    field: Field, ask: Ask, row: Ints, most: Ints
-) -> list[tuple[ReasonCode, Bools, Floats, Floats]]:
+def _supply_findings(field: Field, ask: Ask, row: Ints, most: Ints) -> list[tuple[ReasonCode, Bools, Floats, Floats]]:
     """Why not a single replica (or not the pinned number) can be had."""
     pinned = ask.scenario.pin.replicas if ask.scenario.pin else None
     wanted = np.full(len(row), pinned or 1, dtype=np.int64)
@@ -358,9 +356,7 @@ def extreme(field: Field, contest_: Contest, minimise: str) -> Choice | None:
         key=lambda i: (int(cost[i]), field.preference(int(contest_.row[best[i]])), int(contest_.max_num_seqs[best[i]])),
     )
     at = best[order[0]]
-    return Choice(
-        int(contest_.row[at]), int(contest_.max_num_seqs[at]), int(contest_.most[at]), int(cost[order[0]])
-    )
+    return Choice(int(contest_.row[at]), int(contest_.max_num_seqs[at]), int(contest_.most[at]), int(cost[order[0]]))
 
 
 def _fewest_gpus(field: Field, contest_: Contest) -> Choice | None:

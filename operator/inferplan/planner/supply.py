@@ -114,9 +114,7 @@ class MarketSupply:
         left = slots
         while left > 0:
             held, offer = next(
-                (k, o)
-                for k, o in sizes
-                if best[left] == micro_usd(o.price_usd_per_hour) + best[max(0, left - k)]
+                (k, o) for k, o in sizes if best[left] == micro_usd(o.price_usd_per_hour) + best[max(0, left - k)]
             )
             counts[offer] += 1
             used[offer] += min(held, left) * slot_gpus

@@ -52,9 +52,7 @@ def recommended_choice(field: Field, scenario: Scenario, fallback: Choice) -> Ti
     return TierChoice(Tier.RECOMMENDED, fallback, ("headroom", "lossless weights", "measured hardware"))
 
 
-def _recommended_asks(
-    field: Field, scenario: Scenario, limit: int | None
-) -> Iterator[tuple[Ask, tuple[str, ...]]]:
+def _recommended_asks(field: Field, scenario: Scenario, limit: int | None) -> Iterator[tuple[Ask, tuple[str, ...]]]:
     measured = field.evidence < EXTRAPOLATED
     anything = np.ones(len(measured), dtype=np.bool_)
     factor = 1.0 + scenario.headroom_percent / 100.0

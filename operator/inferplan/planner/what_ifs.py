@@ -56,9 +56,7 @@ def _speculative(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]
     del best
     if scenario.task is not Task.GENERATION:
         return
-    speedup = speculative_speedup(
-        ASSUMED_SPECULATIVE_ACCEPTANCE, ASSUMED_DRAFT_TOKENS, ASSUMED_DRAFT_COST
-    )
+    speedup = speculative_speedup(ASSUMED_SPECULATIVE_ACCEPTANCE, ASSUMED_DRAFT_TOKENS, ASSUMED_DRAFT_COST)
     before = plan.estimate.tpot.p50.expected * 1e3
     batch = plan.estimate.running_batch
     yield WhatIf(
@@ -107,7 +105,9 @@ def _spot(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
         code="Spot",
         title="Spot machines",
         assumption=f"the spot price of {place.as_of} still holds and machines may be taken back at any time",
-        effect=f"{cheaper.configuration.title} at ${cheaper.cost.per_hour:.2f}/h instead of ${plan.cost.per_hour:.2f}/h",
+        effect=(
+            f"{cheaper.configuration.title} at ${cheaper.cost.per_hour:.2f}/h instead of ${plan.cost.per_hour:.2f}/h"
+        ),
         cost_per_month=cheaper.cost.per_month,
     )
 
