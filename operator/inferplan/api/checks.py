@@ -62,15 +62,11 @@ def batch_has_deadline(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
     """Items, a deadline and a schedule belong together; latency targets do not belong to them."""
     load, slo = spec.workload, spec.slo
     if load.items is not None and load.deadline_minutes is None:
-        yield Contradiction(
-            "spec.workload.items", "a batch run needs a deadline", "set spec.workload.deadlineMinutes"
-        )
+        yield Contradiction("spec.workload.items", "a batch run needs a deadline", "set spec.workload.deadlineMinutes")
     if load.items is None and (load.concurrent_users is not None or load.requests_per_second is not None):
         for name, value in (("deadlineMinutes", load.deadline_minutes), ("schedule", load.schedule)):
             if value is not None:
-                yield Contradiction(
-                    f"spec.workload.{name}", "belongs to a batch run", "set items, or leave it out"
-                )
+                yield Contradiction(f"spec.workload.{name}", "belongs to a batch run", "set items, or leave it out")
     if load.items is not None:
         for name, target in (
             ("timeToFirstTokenMilliseconds", slo.time_to_first_token_milliseconds),
@@ -91,13 +87,9 @@ def lengths_known(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
     for name, lengths in (("promptTokens", load.prompt_tokens), ("outputTokens", load.output_tokens)):
         if lengths is None:
             if name == "promptTokens" or spec.task is not Task.CLASSIFICATION:
-                yield Contradiction(
-                    f"spec.workload.{name}", f"useCase {spec.use_case} needs it", "set mean and p95"
-                )
+                yield Contradiction(f"spec.workload.{name}", f"useCase {spec.use_case} needs it", "set mean and p95")
         elif lengths.p95 < lengths.mean:
-            yield Contradiction(
-                f"spec.workload.{name}.p95", f"{lengths.p95} is below the mean of {lengths.mean}"
-            )
+            yield Contradiction(f"spec.workload.{name}.p95", f"{lengths.p95} is below the mean of {lengths.mean}")
     output = load.output_tokens
     if output is not None and spec.task is Task.CLASSIFICATION and output.p95 > 0:
         yield Contradiction(
@@ -129,27 +121,9 @@ def context_holds_requests(spec: InferenceScenarioSpec) -> Iterator[Contradictio
             "raise it, or shorten the lengths",
         )
     elif context is not None and prompt + output > context:
-        yield Contradiction(
-            "spec.contextTokens", f"{longest} do not fit {context}", f"set at least {prompt + output}"
-        )
+        yield Contradiction("spec.contextTokens", f"{longest} do not fit {context}", f"set at least {prompt + output}")
     if pinned is not None and context is not None and context > pinned:
         yield Contradiction("spec.contextTokens", f"{context} exceed the pinned maxModelLen of {pinned}")
-
-
-def quality_stated_once(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
-    """Either a level, or a benchmark with its score."""
-    quality = spec.quality
-    if quality.minimum is not None and (quality.benchmark is not None or quality.minimum_score is not None):
-        yield Contradiction(
-            "spec.quality.minimum",
-            "the quality is stated twice",
-            "keep minimum, or benchmark with minimumScore",
-        )
-    if (quality.benchmark is None) != (quality.minimum_score is None):
-        missing = "minimumScore" if quality.minimum_score is None else "benchmark"
-        yield Contradiction(
-            f"spec.quality.{missing}", "benchmark and minimumScore belong together", "set both"
-        )
 
 
 def one_choice(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
@@ -202,14 +176,10 @@ def _architecture_fits(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
     if shape.parameters_active is not None and shape.parameters_active > shape.parameters_total:
         yield Contradiction(f"{here}.parametersActive", "exceeds parametersTotal")
     if shape.compute_type not in {Dtype.BFLOAT16, Dtype.FLOAT16}:
-        yield Contradiction(
-            f"{here}.computeType", f"{shape.compute_type} is not possible", "bfloat16 or float16"
-        )
+        yield Contradiction(f"{here}.computeType", f"{shape.compute_type} is not possible", "bfloat16 or float16")
     experts = shape.experts
     if experts is not None and experts.layers > shape.layers:
-        yield Contradiction(
-            f"{here}.experts.layers", f"{experts.layers} exceed the model's {shape.layers} layers"
-        )
+        yield Contradiction(f"{here}.experts.layers", f"{experts.layers} exceed the model's {shape.layers} layers")
     if experts is not None and experts.experts_per_token > experts.experts:
         yield Contradiction(f"{here}.experts.expertsPerToken", f"exceeds the {experts.experts} experts")
 
@@ -218,9 +188,7 @@ def owned_pools_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradictio
     """Owned hardware is described where it is asked for, each pool once."""
     hardware = spec.hardware
     if hardware.source is HardwareSource.OWNED and not hardware.owned:
-        yield Contradiction(
-            "spec.hardware.owned", "source Owned needs at least one pool", "describe your machines"
-        )
+        yield Contradiction("spec.hardware.owned", "source Owned needs at least one pool", "describe your machines")
     seen: set[str] = set()
     for index, pool in enumerate(hardware.owned or ()):
         if pool.name in seen:
@@ -240,7 +208,6 @@ CHECKS: tuple[Check, ...] = (
     batch_has_deadline,
     lengths_known,
     context_holds_requests,
-    quality_stated_once,
     one_choice,
     custom_model_fits,
     owned_pools_make_sense,

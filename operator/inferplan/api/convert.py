@@ -156,22 +156,23 @@ def _workload(load: written_workload.Workload) -> Workload:
         request_rate_rps=None if load.requests_per_second is None else float(load.requests_per_second),
         burstiness=1.0 if load.burstiness is None else float(load.burstiness),
         items=load.items,
-        deadline_s=None
-        if load.deadline_minutes is None
-        else float(load.deadline_minutes * SECONDS_PER_MINUTE),
+        deadline_s=None if load.deadline_minutes is None else float(load.deadline_minutes * SECONDS_PER_MINUTE),
         schedule=schedule,
     )
 
 
 def _quality(spec: InferenceScenarioSpec, names: Names) -> QualityPolicy:
-    written = spec.quality
-    level = None if written.minimum is None else names.level("spec.quality.minimum", written.minimum)
-    metric, minimum = (level.metric, level.minimum) if level is not None else (None, None)
-    if written.benchmark is not None:
-        metric = names.benchmark("spec.quality.benchmark", written.benchmark)
-        minimum = _decimal(written.minimum_score)
+    written, path = spec.quality, "spec.quality.minimum"
+    level, metric, minimum = None, None, None
+    if written.minimum is not None and ":" in written.minimum:
+        benchmark, score = written.minimum.split(":")
+        metric, minimum = names.benchmark(path, benchmark.strip()), Decimal(score.strip())
+    elif written.minimum is not None:
+        found = names.level(path, written.minimum)
+        if found is not None:
+            level, metric, minimum = found.name, found.metric, found.minimum
     return QualityPolicy(
-        level=None if level is None else level.name,
+        level=level,
         metric=metric,
         minimum=minimum,
         quantizations=written.quantization.allow,
@@ -189,9 +190,7 @@ def _model_policy(spec: InferenceScenarioSpec, names: Names) -> ModelPolicy:
     return ModelPolicy(allow=allow, deny=deny, licenses=written.licenses, custom=custom)
 
 
-def _custom_model(
-    written: written_model.CustomModel, spec: InferenceScenarioSpec, names: Names
-) -> CustomModel:
+def _custom_model(written: written_model.CustomModel, spec: InferenceScenarioSpec, names: Names) -> CustomModel:
     base = None if written.base is None else names.model("spec.model.custom.base", written.base)
     task = spec.task or Task.GENERATION
     return CustomModel(
@@ -271,8 +270,7 @@ def _hardware(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> Ha
         providers=names.one_of("spec.hardware.providers", "provider", written.providers, sorted(providers)),
         regions=names.one_of("spec.hardware.regions", "region", written.regions, sorted(regions)),
         owned=tuple(
-            _owned(pool, f"spec.hardware.owned[{index}]", names)
-            for index, pool in enumerate(written.owned or ())
+            _owned(pool, f"spec.hardware.owned[{index}]", names) for index, pool in enumerate(written.owned or ())
         ),
     )
 

@@ -103,19 +103,12 @@ def _documents(trees: tuple[Node, ...]) -> Iterator[Node]:
 def _one(node: Node, origin: str) -> ScenarioDocument | str | list[Fault]:
     """Read one document: a scenario, a notice about another kind, or faults."""
     if node.fields is None:
-        return [
-            Fault(f"{origin}:{node.line}", "must be a group of fields (apiVersion, kind, metadata, spec)")
-        ]
+        return [Fault(f"{origin}:{node.line}", "must be a group of fields (apiVersion, kind, metadata, spec)")]
     kind, version = _text(node, "kind"), _text(node, "apiVersion")
     ours = version is not None and version.split("/")[0].casefold() == GROUP
     if kind == KIND and version == API_VERSION:
         return _scenario(node, origin)
-    if (
-        kind is not None
-        and kind != KIND
-        and not ours
-        and not (nearest(kind, [KIND]) and len(kind) > len(KIND) // 2)
-    ):
+    if kind is not None and kind != KIND and not ours and not (nearest(kind, [KIND]) and len(kind) > len(KIND) // 2):
         name = _text(node, "metadata", "name")
         titled = f"{shorten(kind)} {shorten(name)}" if name else shorten(kind)
         return f"{origin}:{node.line}: {titled} passed over: not an {KIND}"

@@ -59,12 +59,8 @@ class Names:
             if _WILD.isdisjoint(name):
                 result.append(self.model(here, name))
                 continue
-            if not any(
-                fnmatch.fnmatchcase(model.id.casefold(), name.casefold()) for model in self._catalog.models
-            ):
-                self.fault(
-                    here, f'no model of the catalog matches "{name}"', "try `inferplan catalog list models`"
-                )
+            if not any(fnmatch.fnmatchcase(model.id.casefold(), name.casefold()) for model in self._catalog.models):
+                self.fault(here, f'no model of the catalog matches "{name}"', "try `inferplan catalog list models`")
             result.append(name)
         return tuple(result)
 
@@ -88,15 +84,11 @@ class Names:
                 continue
             matching = [gpu.id for gpu in self._catalog.gpus if fnmatch.fnmatchcase(gpu.id, name.casefold())]
             if not matching:
-                self.fault(
-                    here, f'no GPU of the catalog matches "{name}"', "try `inferplan catalog list gpus`"
-                )
+                self.fault(here, f'no GPU of the catalog matches "{name}"', "try `inferplan catalog list gpus`")
             result.extend(matching)
         return tuple(dict.fromkeys(result))
 
-    def one_of(
-        self, path: str, what: str, names: Iterable[str] | None, known: Iterable[str]
-    ) -> tuple[str, ...] | None:
+    def one_of(self, path: str, what: str, names: Iterable[str] | None, known: Iterable[str]) -> tuple[str, ...] | None:
         """Return names as the catalog spells them (providers, regions)."""
         if names is None:
             return None
@@ -110,9 +102,7 @@ class Names:
 
     def level(self, path: str, name: str) -> QualityLevel | None:
         """Return a named level of quality."""
-        found = next(
-            (level for level in self._catalog.levels if level.name.casefold() == name.casefold()), None
-        )
+        found = next((level for level in self._catalog.levels if level.name.casefold() == name.casefold()), None)
         if found is None:
             self._unknown(path, "quality level", name, (level.name for level in self._catalog.levels))
         return found
@@ -128,9 +118,7 @@ class Names:
     def server_watts(self, gpu_id: str, gpus: int) -> int:
         """Estimate the mean draw of a server [W]: GPU TDP x GPUs x 1.8 x 0.75."""
         gpu = self._catalog.gpu(gpu_id)
-        return (
-            0 if gpu is None else int(gpu.tdp_w * gpus * ASSUMED_SERVER_OVER_GPUS * ASSUMED_MEAN_OVER_MAXIMUM)
-        )
+        return 0 if gpu is None else int(gpu.tdp_w * gpus * ASSUMED_SERVER_OVER_GPUS * ASSUMED_MEAN_OVER_MAXIMUM)
 
 
 ASSUMED_SERVER_OVER_GPUS = Decimal("1.8")

@@ -121,19 +121,13 @@ def _applicable(spec: Mapping[str, Any], preset: Preset) -> Iterator[PresetValue
     chosen = load_kind(spec)
     offline = chosen is LoadKind.OFFLINE
     other = {path for kind, paths in _LOAD_FIELDS.items() if chosen not in {None, kind} for path in paths}
-    quality, model = spec.get("quality", {}), spec.get("model", {})
     for entry in preset.values:
         path = entry.field
         left_out = (
             any(path == field or path.startswith(f"{field}.") for field in other)
             or (offline and path.startswith("slo.") and path != "slo.percentile")
             or (path.startswith("workload.outputTokens") and spec.get("task") == Task.CLASSIFICATION.value)
-            or (path == "quality.minimum" and ("benchmark" in quality or "minimumScore" in quality))
-            or (
-                path.startswith("quality.")
-                and not path.startswith("quality.quantization")
-                and "custom" in model
-            )
+            or (path == "quality.minimum" and "custom" in spec.get("model", {}))
             or (path == "contextTokens")
             or (path == "select.tier" and "pin" in spec.get("select", {}))
         )
@@ -224,7 +218,5 @@ def _text(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(_text(item) for item in value)
     if isinstance(value, Mapping):
-        return (
-            str(value.get("name", "")) if "name" in value else ", ".join(f"{k}={v}" for k, v in value.items())
-        )
+        return str(value.get("name", "")) if "name" in value else ", ".join(f"{k}={v}" for k, v in value.items())
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -50,6 +50,8 @@ def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str,
     if "description" in schema:
         result["description"] = " ".join(schema["description"].split())
     result.update({key: schema[key] for key in _KEPT if schema.get(key) not in (None, [])})
+    if result.get("type") == "integer":
+        result["format"] = "int64"
     if "const" in schema:
         result["enum"] = [schema["const"]]
     if "items" in schema:
@@ -57,9 +59,7 @@ def structural(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str,
     if isinstance(schema.get("additionalProperties"), dict):
         result["additionalProperties"] = structural(schema["additionalProperties"], definitions)
     if "properties" in schema:
-        result["properties"] = {
-            name: structural(value, definitions) for name, value in schema["properties"].items()
-        }
+        result["properties"] = {name: structural(value, definitions) for name, value in schema["properties"].items()}
     if schema.get("required"):
         result["required"] = sorted(schema["required"])
     return result

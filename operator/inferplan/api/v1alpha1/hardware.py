@@ -25,15 +25,11 @@ from inferplan.domain.scenario import Enforcement, HardwareSource
 class OwnedPool(SpecModel):
     """Machines that you own. Defaults are dated figures, each with its source; replace them by your own."""
 
-    name: Annotated[str, Field(max_length=52, pattern=NAME_PATTERN)] = Field(
-        description="How you call the pool."
-    )
+    name: Annotated[str, Field(max_length=52, pattern=NAME_PATTERN)] = Field(description="How you call the pool.")
     gpu: Name = Field(description="GPU of the machines, by any name that the catalog knows.")
     gpus_per_node: Annotated[int, Field(ge=1, le=128)] = Field(description="GPUs in one machine.")
     nodes: Annotated[int, Field(ge=1, le=10_000)] = Field(description="How many such machines there are.")
-    purchase_usd_per_node: Amount = Field(
-        description="Price paid for one machine, its share of the network included."
-    )
+    purchase_usd_per_node: Amount = Field(description="Price paid for one machine, its share of the network included.")
     life_years: Years = Field(
         default="5",
         description="Years over which the purchase is spread. Source: Epoch AI cost model, 2026-04-01.",
@@ -97,11 +93,9 @@ class Hardware(SpecModel):
     maximum_gpus: Annotated[int, Field(ge=1, le=100_000)] = Field(
         default=256, description="Most GPUs that the whole deployment may take."
     )
-    capacity_types: Annotated[tuple[Relaxed[Terms], ...], Field(strict=False, min_length=1, max_length=4)] = (
-        Field(
-            default=(Terms.ON_DEMAND,),
-            description="Terms on which machines may be had. Spot machines can be taken away soon.",
-        )
+    capacity_types: Annotated[tuple[Relaxed[Terms], ...], Field(strict=False, min_length=1, max_length=4)] = Field(
+        default=(Terms.ON_DEMAND,),
+        description="Terms on which machines may be had. Spot machines can be taken away soon.",
     )
     markets: Annotated[tuple[Relaxed[Market], ...], Field(strict=False, min_length=1, max_length=3)] = Field(
         default=(Market.CLOUD,),

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from inferplan.api.v1alpha1.scalars import (
     MAXIMUM_TOKENS,
-    Amount,
+    MINIMUM_PATTERN,
     Name,
     Pattern,
     Relaxed,
@@ -20,6 +20,7 @@ from inferplan.api.v1alpha1.scalars import (
 from inferplan.domain.model import Dtype, Quantization, Task
 from inferplan.domain.scenario import Lossy
 
+Minimum = Annotated[str, Field(max_length=128, pattern=MINIMUM_PATTERN)]
 Size = Annotated[int, Field(ge=1, le=10_000_000)]
 Parameters = Annotated[int, Field(ge=1, le=100_000_000_000_000)]
 
@@ -27,9 +28,9 @@ Parameters = Annotated[int, Field(ge=1, le=100_000_000_000_000)]
 class QuantizationPolicy(SpecModel):
     """Which weight formats are acceptable."""
 
-    allow: (
-        Annotated[tuple[Relaxed[Quantization], ...], Field(strict=False, min_length=1, max_length=7)] | None
-    ) = Field(default=None, description="Weight formats that may be used; absent: all.")
+    allow: Annotated[tuple[Relaxed[Quantization], ...], Field(strict=False, min_length=1, max_length=7)] | None = Field(
+        default=None, description="Weight formats that may be used; absent: all."
+    )
     lossy: Relaxed[Lossy] | None = Field(
         default=None,
         description=(
@@ -42,27 +43,12 @@ class QuantizationPolicy(SpecModel):
 class Quality(SpecModel):
     """How good the answers must be. A model without a published score is unknown, which is not a pass."""
 
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            Rule(
-                "!(has(self.minimum) && (has(self.benchmark) || has(self.minimumScore)))",
-                "state the quality once: either the level minimum, or benchmark with minimumScore",
-            ),
-            Rule(
-                "has(self.benchmark) == has(self.minimumScore)",
-                "benchmark and minimumScore belong together",
-            ),
-        )
-    )
-
-    minimum: Name | None = Field(
+    minimum: Minimum | None = Field(
         default=None,
-        description="Named level of the catalog (see `inferplan catalog list levels`), such as Good.",
-    )
-    benchmark: Name | None = Field(default=None, description="Benchmark that minimumScore refers to.")
-    minimum_score: Amount | None = Field(
-        default=None,
-        description='Lowest acceptable published score on benchmark, a decimal in quotes such as "1150".',
+        description=(
+            "Lowest acceptable quality: a named level of the catalog such as Good, or a score on a benchmark"
+            ' such as "mmlu: 65".'
+        ),
     )
     quantization: QuantizationPolicy = Field(
         default_factory=QuantizationPolicy, description="Which weight formats are acceptable."
@@ -106,9 +92,7 @@ class Architecture(SpecModel):
     hidden_size: Size = Field(description="hidden_size.")
     attention_heads: Size = Field(description="num_attention_heads.")
     kv_heads: Size = Field(description="num_key_value_heads.")
-    head_dim: Size = Field(
-        description="head_dim; hidden_size / num_attention_heads where config.json has none."
-    )
+    head_dim: Size = Field(description="head_dim; hidden_size / num_attention_heads where config.json has none.")
     intermediate_size: Size = Field(description="intermediate_size.")
     vocabulary_size: Size = Field(description="vocab_size.")
     maximum_positions: Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)] = Field(
@@ -118,9 +102,7 @@ class Architecture(SpecModel):
     sliding_window_tokens: Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)] | None = Field(
         default=None, description="sliding_window, if every layer has one [tokens]."
     )
-    compute_type: Relaxed[Dtype] = Field(
-        default=Dtype.BFLOAT16, description="torch_dtype: bfloat16 or float16."
-    )
+    compute_type: Relaxed[Dtype] = Field(default=Dtype.BFLOAT16, description="torch_dtype: bfloat16 or float16.")
     experts: Experts | None = Field(default=None, description="The routed part of a mixture of experts.")
 
 
@@ -179,6 +161,4 @@ class ModelPolicy(SpecModel):
     licenses: Annotated[tuple[Name, ...], Field(strict=False, min_length=1, max_length=32)] | None = Field(
         default=None, description="Licences that are acceptable, such as apache-2.0; absent: all."
     )
-    custom: CustomModel | None = Field(
-        default=None, description="Your own model; then no other is considered."
-    )
+    custom: CustomModel | None = Field(default=None, description="Your own model; then no other is considered.")

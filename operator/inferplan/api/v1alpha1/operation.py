@@ -47,13 +47,9 @@ class Toleration(SpecModel):
     """A taint that the pods may stand."""
 
     key: LabelKey = Field(description="Key of the taint.")
-    operator: Relaxed[TolerationOperator] = Field(
-        default=TolerationOperator.EXISTS, description="Exists or Equal."
-    )
+    operator: Relaxed[TolerationOperator] = Field(default=TolerationOperator.EXISTS, description="Exists or Equal.")
     value: LabelValue | None = Field(default=None, description="Value of the taint, for Equal.")
-    effect: Annotated[str, Field(max_length=32)] | None = Field(
-        default=None, description="Effect; absent: all."
-    )
+    effect: Annotated[str, Field(max_length=32)] | None = Field(default=None, description="Effect; absent: all.")
 
 
 class PodTemplate(SpecModel):
@@ -62,9 +58,9 @@ class PodTemplate(SpecModel):
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = Field(
         default=None, description="Labels to add; ours win."
     )
-    annotations: (
-        Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None
-    ) = Field(default=None, description="Annotations to add.")
+    annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = Field(
+        default=None, description="Annotations to add."
+    )
     tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=16)] | None = Field(
         default=None, description="Further taints that the pods may stand."
     )
@@ -147,6 +143,6 @@ class Replan(SpecModel):
 class Growth(SpecModel):
     """Which multiples of today's load are answered for."""
 
-    factors: Annotated[
-        tuple[Annotated[int, Field(ge=2, le=1000)], ...], Field(strict=False, max_length=8)
-    ] = Field(default=(2, 5, 10), description="Multiples of today's load; an empty list asks for none.")
+    factors: Annotated[tuple[Annotated[int, Field(ge=2, le=1000)], ...], Field(strict=False, max_length=8)] = Field(
+        default=(2, 5, 10), description="Multiples of today's load; an empty list asks for none."
+    )

@@ -59,9 +59,7 @@ class PredictedStatus(StatusModel):
     """What is predicted at the modelled load."""
 
     time_to_first_token_milliseconds: LatencyStatus = Field(description="Request sent to first token [ms].")
-    time_per_output_token_milliseconds: LatencyStatus = Field(
-        description="Gap between tokens of one answer [ms]."
-    )
+    time_per_output_token_milliseconds: LatencyStatus = Field(description="Gap between tokens of one answer [ms].")
     request_latency_milliseconds: LatencyStatus = Field(description="Request sent to last token [ms].")
     output_tokens_per_second_per_user: RangeStatus = Field(description="Generation speed that one user sees.")
     output_tokens_per_second: RangeStatus = Field(description="Generated tokens of the whole deployment.")
@@ -70,9 +68,7 @@ class PredictedStatus(StatusModel):
     running_sequences: Figure = Field(description="Mean number of sequences that one replica runs at once.")
     kv_occupancy_percent: WholeNumber = Field(description="Mean use of the KV cache [percent].")
     utilization_percent: WholeNumber = Field(description="Offered load over capacity [percent].")
-    run_duration_seconds: RangeStatus | None = Field(
-        default=None, description="Batch: time of the whole run [s]."
-    )
+    run_duration_seconds: RangeStatus | None = Field(default=None, description="Batch: time of the whole run [s].")
 
 
 class PlacementStatus(StatusModel):
@@ -97,28 +93,18 @@ class CostStatus(StatusModel):
     usd_per_hour: Figure = Field(description="All machines together, per hour.")
     usd_per_month: Figure = Field(description="usdPerHour x hoursPerMonth.")
     hours_per_month: Figure = Field(description="730, or the hours of the schedule.")
-    usd_per_request: Figure | None = Field(
-        default=None, description="Per request (or item) at the modelled load."
-    )
-    usd_per_million_output_tokens: Figure | None = Field(
-        default=None, description="Per 10**6 generated tokens."
-    )
-    usd_per_million_total_tokens: Figure | None = Field(
-        default=None, description="Per 10**6 tokens, prompts included."
-    )
+    usd_per_request: Figure | None = Field(default=None, description="Per request (or item) at the modelled load.")
+    usd_per_million_output_tokens: Figure | None = Field(default=None, description="Per 10**6 generated tokens.")
+    usd_per_million_total_tokens: Figure | None = Field(default=None, description="Per 10**6 tokens, prompts included.")
     usd_per_run: Figure | None = Field(default=None, description="Batch: per run.")
-    requests_per_second: Figure = Field(
-        description="Requests (items) per second that the cost is divided by."
-    )
+    requests_per_second: Figure = Field(description="Requests (items) per second that the cost is divided by.")
     utilization_percent: WholeNumber = Field(description="Offered load over capacity [percent].")
     gpus_idle: WholeNumber = Field(description="GPUs paid for and left unused.")
     price_source: Line = Field(default="", description="Where the prices come from.")
     priced_at: Line = Field(default="", description="Date of the oldest price.")
     region: Line = Field(default="", description="Regions of the machines.")
     terms: Line = Field(default="", description="Terms of the machines.")
-    placements: tuple[PlacementStatus, ...] = Field(
-        default=(), max_length=32, description="Machines by kind."
-    )
+    placements: tuple[PlacementStatus, ...] = Field(default=(), max_length=32, description="Machines by kind.")
 
 
 class RemarkStatus(StatusModel):
@@ -150,9 +136,7 @@ class PlanStatus(StatusModel):
     revision: Line | None = Field(default=None, description="Commit of the repository.")
     quantization: Line = Field(description="Weight format.")
     method: Line = Field(description="How the engine stores and multiplies the weights.")
-    made_while_loading: bool = Field(
-        description="The engine makes this format from the 16-bit weights at start."
-    )
+    made_while_loading: bool = Field(description="The engine makes this format from the 16-bit weights at start.")
     engine: Line = Field(description="Engine.")
     engine_version: Line = Field(description="Version of the engine.")
     gpu: Line = Field(description="GPU, by its id in the catalog.")
@@ -167,21 +151,15 @@ class PlanStatus(StatusModel):
     max_num_seqs: WholeNumber = Field(description="Most sequences that one replica runs at once.")
     max_num_batched_tokens: WholeNumber = Field(description="Token budget of one step.")
     max_model_len: WholeNumber = Field(description="Longest sequence [tokens].")
-    gpu_memory_percent: WholeNumber = Field(
-        description="Share of the GPU's memory that the engine takes [percent]."
-    )
+    gpu_memory_percent: WholeNumber = Field(description="Share of the GPU's memory that the engine takes [percent].")
     memory: MemoryStatus = Field(description="Memory of one GPU.")
     predicted: PredictedStatus = Field(description="What is predicted at the modelled load.")
     cost: CostStatus = Field(description="What it costs.")
     compatibility: Relaxed[Compatibility] = Field(description="Compatible, TightFit or Incompatible.")
     evidence: Relaxed[Evidence] = Field(description="Measured, Calibrated or Extrapolated.")
     evidence_detail: Line = Field(default="", description="What the prediction stands on.")
-    analysis: tuple[RemarkStatus, ...] = Field(
-        default=(), max_length=32, description="Strengths, cautions and costs."
-    )
-    misses: tuple[MissStatus, ...] = Field(
-        default=(), max_length=16, description="Requirements that a pin misses."
-    )
+    analysis: tuple[RemarkStatus, ...] = Field(default=(), max_length=32, description="Strengths, cautions and costs.")
+    misses: tuple[MissStatus, ...] = Field(default=(), max_length=16, description="Requirements that a pin misses.")
 
 
 class TierStatus(StatusModel):

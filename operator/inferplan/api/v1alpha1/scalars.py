@@ -18,6 +18,7 @@ REPOSITORY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+
 CRON_PATTERN = r"^(@[a-z]+|([-0-9A-Za-z*/,?]+ ){4}[-0-9A-Za-z*/,?]+)$"
 IMAGE_PATTERN = r"^[a-z0-9][-a-zA-Z0-9._/:@]*$"
 VERSION_PATTERN = r"^[0-9][-0-9A-Za-z._+]*$"
+MINIMUM_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]*( *: *[0-9]{1,9}([.][0-9]{1,6})?)?$"
 
 PATTERN_HINTS: dict[str, str] = {
     AMOUNT_PATTERN: 'a decimal in quotes that is not negative, for example "2.50"',
@@ -27,6 +28,7 @@ PATTERN_HINTS: dict[str, str] = {
     REPOSITORY_PATTERN: "a repository such as Qwen/Qwen3-8B",
     CRON_PATTERN: 'five cron fields, for example "0 2 * * *"',
     IMAGE_PATTERN: "an image such as registry.example.com/vllm:v0.33.0",
+    MINIMUM_PATTERN: 'a level such as Good, or a benchmark with a score such as "mmlu: 65"',
     VERSION_PATTERN: "a version such as 0.33.0",
 }
 """What each pattern means, in words: for error messages."""
@@ -89,6 +91,4 @@ class SpecModel(BaseModel):
 class StatusModel(BaseModel):
     """Base of what we write: strict and frozen, built by Python names, printed in camelCase."""
 
-    model_config = ConfigDict(
-        strict=True, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
-    )
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)

@@ -38,11 +38,9 @@ class RemoteCode(enum.StrEnum):
 class Engine(SpecModel):
     """Which inference engines may be used, and how."""
 
-    allow: Annotated[tuple[Relaxed[EngineName], ...], Field(strict=False, min_length=1, max_length=2)] = (
-        Field(
-            default=(EngineName.VLLM,),
-            description="Engines that may be used. TGI is in maintenance mode: only where it is named.",
-        )
+    allow: Annotated[tuple[Relaxed[EngineName], ...], Field(strict=False, min_length=1, max_length=2)] = Field(
+        default=(EngineName.VLLM,),
+        description="Engines that may be used. TGI is in maintenance mode: only where it is named.",
     )
     version: Annotated[str, Field(max_length=32, pattern=VERSION_PATTERN)] | None = Field(
         default=None, description="Version of the engine; absent: the catalog's."
@@ -75,9 +73,7 @@ class Pin(SpecModel):
     gpus_per_replica: Annotated[int, Field(ge=1, le=1024)] | None = Field(
         default=None, description="GPUs of one engine instance (tensor x pipeline parallel)."
     )
-    replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="Engine instances."
-    )
+    replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="Engine instances.")
     max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
         default=None, description="Most sequences that one replica runs at once (its batch limit)."
     )

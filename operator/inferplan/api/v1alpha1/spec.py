@@ -38,8 +38,7 @@ class InferenceScenarioSpec(SpecModel):
                 " || !has(self.workload.outputTokens)"
                 " || self.workload.promptTokens.p95 + self.workload.outputTokens.p95"
                 " <= self.select.pin.maxModelLen",
-                "the pinned maxModelLen must hold a long prompt and its answer:"
-                " promptTokens.p95 + outputTokens.p95",
+                "the pinned maxModelLen must hold a long prompt and its answer: promptTokens.p95 + outputTokens.p95",
             ),
             Rule(
                 "!has(self.workload) || !has(self.workload.items) || !has(self.slo)"
@@ -82,15 +81,9 @@ class InferenceScenarioSpec(SpecModel):
     engine: Engine = Field(default_factory=Engine, description="Which inference engines may be used.")
     select: Select = Field(default_factory=Select, description="Which of the possible plans is taken.")
     deploy: Deploy = Field(default_factory=Deploy, description="How the plan is put to work in a cluster.")
-    autoscaling: Autoscaling = Field(
-        default_factory=Autoscaling, description="Who owns the number of replicas."
-    )
-    replan: Replan = Field(
-        default_factory=Replan, description="When a running plan gives way to a cheaper one."
-    )
-    growth: Growth = Field(
-        default_factory=Growth, description="Which multiples of the load are answered for."
-    )
+    autoscaling: Autoscaling = Field(default_factory=Autoscaling, description="Who owns the number of replicas.")
+    replan: Replan = Field(default_factory=Replan, description="When a running plan gives way to a cheaper one.")
+    growth: Growth = Field(default_factory=Growth, description="Which multiples of the load are answered for.")
     headroom_percent: Annotated[int, Field(ge=0, le=1000)] = Field(
         default=25, description="Load beyond today's that the Recommended tier must still serve [percent]."
     )

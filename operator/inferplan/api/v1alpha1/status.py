@@ -36,9 +36,7 @@ class Condition(StatusModel):
 
     type: Annotated[str, Field(max_length=316)] = Field(description="Kind of the condition, such as Ready.")
     status: Relaxed[ConditionStatus] = Field(description="True, False or Unknown.")
-    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(
-        description="Reason in one CamelCase word."
-    )
+    reason: Annotated[str, Field(min_length=1, max_length=1024)] = Field(description="Reason in one CamelCase word.")
     message: Annotated[str, Field(max_length=32_768)] = Field(description="Details for people.")
     observed_generation: WholeNumber | None = Field(
         default=None, description="Generation of the spec that the condition speaks of."
@@ -84,12 +82,18 @@ class RejectedStatus(StatusModel):
     by_reason: tuple[RejectionStatus, ...] = Field(default=(), max_length=64, description="By reason.")
 
 
-class RelaxationStatus(StatusModel):
-    """The smallest change of one requirement that gives a plan."""
+class ChangeStatus(StatusModel):
+    """One field of the spec to write differently."""
 
     field: Line = Field(description="Path in the spec.")
     current: Line = Field(description="Value now.")
-    relax_to: Line = Field(description="Value to write.")
+    to: Line = Field(description="Value to write.")
+
+
+class RelaxationStatus(StatusModel):
+    """The smallest change of a requirement that gives a plan, checked by planning again."""
+
+    changes: tuple[ChangeStatus, ...] = Field(max_length=8, description="What to write; all of it together.")
     text: Text = Field(description="The change in words.")
     plan: Line = Field(description="The plan that it gives, in one line.")
     usd_per_hour: Figure = Field(description="Cost of that plan per hour.")
@@ -98,15 +102,9 @@ class RelaxationStatus(StatusModel):
 class InfeasibilityStatus(StatusModel):
     """Why there is no plan, and what would give one."""
 
-    binding: tuple[Relaxed[ReasonCode], ...] = Field(
-        default=(), max_length=64, description="Reasons that bind."
-    )
-    nearest_miss: RejectionExample | None = Field(
-        default=None, description="The candidate that came nearest."
-    )
-    nearest: tuple[RelaxationStatus, ...] = Field(
-        default=(), max_length=16, description="What would help, each alone."
-    )
+    binding: tuple[Relaxed[ReasonCode], ...] = Field(default=(), max_length=64, description="Reasons that bind.")
+    nearest_miss: RejectionExample | None = Field(default=None, description="The candidate that came nearest.")
+    nearest: tuple[RelaxationStatus, ...] = Field(default=(), max_length=16, description="What would help, each alone.")
 
 
 class SearchStatus(StatusModel):
@@ -158,9 +156,7 @@ class ChildStatus(StatusModel):
 class HistoryStatus(StatusModel):
     """A change of the plan."""
 
-    time: Annotated[str, Field(max_length=40)] = Field(
-        description="When.", json_schema_extra={"format": "date-time"}
-    )
+    time: Annotated[str, Field(max_length=40)] = Field(description="When.", json_schema_extra={"format": "date-time"})
     from_plan: Line = Field(default="", description="Hash before; empty: none.")
     to_plan: Line = Field(default="", description="Hash after; empty: none.")
     trigger: Line = Field(description="What led to it.")
@@ -181,30 +177,22 @@ class InferenceScenarioStatus(StatusModel):
     )
     summary: Line = Field(default="", description="The outcome in one line.")
     plan: PlanStatus | None = Field(default=None, description="The plan; absent: there is none.")
-    tiers: tuple[TierStatus, ...] = Field(
-        default=(), max_length=3, description="Budget, Recommended, HighEnd."
-    )
+    tiers: tuple[TierStatus, ...] = Field(default=(), max_length=3, description="Budget, Recommended, HighEnd.")
     infeasibility: InfeasibilityStatus | None = Field(default=None, description="Why there is no plan.")
     rejected: RejectedStatus | None = Field(default=None, description="Candidates that were turned down.")
     growth: tuple[GrowthStatus, ...] = Field(default=(), max_length=8, description="Plans for more load.")
-    what_ifs: tuple[WhatIfStatus, ...] = Field(
-        default=(), max_length=16, description="What else could be done."
-    )
+    what_ifs: tuple[WhatIfStatus, ...] = Field(default=(), max_length=16, description="What else could be done.")
     recommendations: tuple[RecommendationStatus, ...] = Field(
         default=(), max_length=16, description="Start with, scale up, scale down, avoid."
     )
-    cautions: tuple[Text, ...] = Field(
-        default=(), max_length=32, description="What to know before trusting the plan."
-    )
+    cautions: tuple[Text, ...] = Field(default=(), max_length=32, description="What to know before trusting the plan.")
     assumptions: tuple[Text, ...] = Field(default=(), max_length=64, description="Figures without a source.")
     resolved: tuple[ResolvedStatus, ...] = Field(
         default=(), max_length=96, description="Every value that the plan was made with."
     )
     search: SearchStatus | None = Field(default=None, description="How large the search was.")
     children: tuple[ChildStatus, ...] = Field(default=(), max_length=32, description="Objects owned.")
-    history: tuple[HistoryStatus, ...] = Field(
-        default=(), max_length=5, description="The last changes of the plan."
-    )
+    history: tuple[HistoryStatus, ...] = Field(default=(), max_length=5, description="The last changes of the plan.")
     last_handled_reconcile_at: Line = Field(
         default="", description="The last inferplan.dev/requestedAt that was answered."
     )

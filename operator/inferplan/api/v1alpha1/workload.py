@@ -137,12 +137,8 @@ class Workload(SpecModel):
     deadline_minutes: Annotated[int, Field(ge=1, le=527_040)] | None = Field(
         default=None, description="The run must be done this long after its start [min]."
     )
-    schedule: Schedule | None = Field(
-        default=None, description="When the batch run starts; absent: once, now."
-    )
-    prompt_tokens: TokenLengths | None = Field(
-        default=None, description="Length of the prompts, system text included."
-    )
+    schedule: Schedule | None = Field(default=None, description="When the batch run starts; absent: once, now.")
+    prompt_tokens: TokenLengths | None = Field(default=None, description="Length of the prompts, system text included.")
     output_tokens: OutputLengths | None = Field(default=None, description="Length of the answers.")
     shared_prefix_tokens: Annotated[int, Field(ge=0, le=MAXIMUM_TOKENS)] | None = Field(
         default=None,
