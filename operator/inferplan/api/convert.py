@@ -7,19 +7,18 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from inferplan.api.checks import contradictions
+from inferplan.api.custom_model import custom_model
 from inferplan.api.names import Names
 from inferplan.api.resolve import Resolved, resolve
 from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
 from inferplan.api.v1alpha1 import hardware as written_hardware
-from inferplan.api.v1alpha1 import model as written_model
 from inferplan.api.v1alpha1 import workload as written_workload
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import InputError
 from inferplan.domain.hardware import OwnedPool
-from inferplan.domain.model import AttentionLayers, LayerKind, MixtureOfExperts, ModelSpec, Task
+from inferplan.domain.model import Task
 from inferplan.domain.scenario import (
     Budget,
-    CustomModel,
     EnginePolicy,
     HardwarePolicy,
     Lengths,
@@ -186,70 +185,8 @@ def _model_policy(spec: InferenceScenarioSpec, names: Names) -> ModelPolicy:
     deny = names.model_patterns("spec.model.deny", written.deny) or ()
     for name in sorted(set(allow or ()) & set(deny)):
         names.fault("spec.model.deny", f'"{name}" is both allowed and denied')
-    custom = None if written.custom is None else _custom_model(written.custom, spec, names)
+    custom = None if written.custom is None else custom_model(written.custom, spec.task or Task.GENERATION, names)
     return ModelPolicy(allow=allow, deny=deny, licenses=written.licenses, custom=custom)
-
-
-def _custom_model(written: written_model.CustomModel, spec: InferenceScenarioSpec, names: Names) -> CustomModel:
-    base = None if written.base is None else names.model("spec.model.custom.base", written.base)
-    task = spec.task or Task.GENERATION
-    return CustomModel(
-        repository=written.repository,
-        revision=written.revision,
-        base=base,
-        architecture=None if written.architecture is None else _architecture(written, task),
-        task=task,
-        quantization=written.quantization,
-    )
-
-
-def _architecture(written: written_model.CustomModel, task: Task) -> ModelSpec:
-    shape = written.architecture
-    if shape is None:
-        message = "a custom model without architecture was asked for its architecture"
-        raise AssertionError(message)
-    window = shape.sliding_window_tokens
-    layers = AttentionLayers(
-        kind=LayerKind.FULL if window is None else LayerKind.SLIDING,
-        layers=shape.layers,
-        kv_heads=shape.kv_heads,
-        key_head_dim=shape.head_dim,
-        value_head_dim=shape.head_dim,
-        window_tokens=window,
-    )
-    experts = shape.experts
-    return ModelSpec(
-        id=written.repository,
-        family="custom",
-        architecture=shape.name,
-        params_total=shape.parameters_total,
-        params_active=shape.parameters_active or shape.parameters_total,
-        layers=shape.layers,
-        hidden_size=shape.hidden_size,
-        attention_heads=shape.attention_heads,
-        kv_heads=shape.kv_heads,
-        head_dim=shape.head_dim,
-        intermediate_size=shape.intermediate_size,
-        vocab_size=shape.vocabulary_size,
-        tie_word_embeddings=shape.tied_embeddings,
-        max_position_embeddings=shape.maximum_positions,
-        attention=(layers,),
-        moe=None
-        if experts is None
-        else MixtureOfExperts(
-            experts=experts.experts,
-            experts_per_token=experts.experts_per_token,
-            expert_intermediate_size=experts.expert_intermediate_size,
-            layers=experts.layers,
-            shared_experts=experts.shared_experts,
-            shared_intermediate_size=experts.shared_intermediate_size,
-        ),
-        native_dtype=shape.compute_type,
-        license="custom",
-        gated=None,
-        checkpoints=(),
-        task=task,
-    )
 
 
 def _hardware(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> HardwarePolicy:

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from inferplan.api.faults import place, shape_fault, split_path, spurious
 from inferplan.api.suggest import nearest
 from inferplan.api.v1alpha1 import API_VERSION, GROUP, KIND, InferenceScenario
-from inferplan.api.yaml_tree import Node, parse_trees, read_bytes, shorten
+from inferplan.api.yaml_scalars import shorten
+from inferplan.api.yaml_tree import Node, parse_trees, read_bytes
 from inferplan.domain.errors import Fault, InputError
 
 
@@ -73,7 +74,7 @@ def read_scenarios(data: bytes | str, origin: str) -> ScenarioFile:
     faults: list[Fault] = []
     notices: list[str] = []
     found: list[ScenarioDocument] = []
-    for node in _documents(parse_trees(data, origin)):
+    for node in opened_documents(parse_trees(data, origin)):
         outcome = _one(node, origin)
         if isinstance(outcome, ScenarioDocument):
             found.append(outcome)
@@ -90,8 +91,8 @@ def read_scenarios(data: bytes | str, origin: str) -> ScenarioFile:
     return ScenarioFile(tuple(found), tuple(notices))
 
 
-def _documents(trees: tuple[Node, ...]) -> Iterator[Node]:
-    """Open lists, as ``kubectl get -o yaml`` prints them."""
+def opened_documents(trees: tuple[Node, ...]) -> Iterator[Node]:
+    """Yield documents one by one, opening lists as ``kubectl get -o yaml`` prints them."""
     for tree in trees:
         kind, items = tree.get("kind"), tree.get("items")
         if kind is not None and kind.scalar == "List" and items is not None and items.items is not None:

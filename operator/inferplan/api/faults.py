@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from inferplan.api.schema import spec_schema
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.scalars import PATTERN_HINTS
-from inferplan.api.yaml_tree import Node, Path_, shorten
+from inferplan.api.yaml_scalars import shorten
+from inferplan.api.yaml_tree import Node, Path_
 from inferplan.domain.errors import Fault
 
 _KINDS = {

@@ -15,7 +15,7 @@ from inferplan.api.v1alpha1.plan import (
     RemarkStatus,
     TierStatus,
 )
-from inferplan.api.yaml_tree import shorten
+from inferplan.api.yaml_scalars import shorten
 from inferplan.domain.deployment import Cost, Placement
 from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
 from inferplan.domain.plan import Plan

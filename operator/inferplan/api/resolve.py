@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.api.v1alpha1.status import Origin
-from inferplan.api.yaml_tree import shorten
+from inferplan.api.yaml_scalars import shorten
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import CatalogError, Fault
 from inferplan.domain.model import Task

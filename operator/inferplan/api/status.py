@@ -25,7 +25,7 @@ from inferplan.api.v1alpha1.status import (
     SearchStatus,
     WhatIfStatus,
 )
-from inferplan.api.yaml_tree import shorten
+from inferplan.api.yaml_scalars import shorten
 from inferplan.domain.model import Task
 from inferplan.domain.plan import GrowthStep, Infeasibility, Outcome, Plan, WhatIf
 from inferplan.domain.reasons import REASON_TEXT, Rejection, RejectionSummary

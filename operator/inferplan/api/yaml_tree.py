@@ -6,13 +6,13 @@ numbers (``1:30`` stays text) and no dates. JSON is YAML.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
+from inferplan.api.yaml_scalars import Scalar, has_surrogates, resolve_scalar, shorten
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.units import MIB
 
@@ -20,21 +20,9 @@ MAXIMUM_FILE_BYTES = MIB
 MAXIMUM_DEPTH = 60
 MAXIMUM_NODES = 2_000_000
 MAXIMUM_ALIASED_NODES = 20_000
-MAXIMUM_DIGITS = 30
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
-_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
-_BOOLEANS = {
-    spelling: truth
-    for truth, words in ((True, ("true", "yes", "on")), (False, ("false", "no", "off")))
-    for word in words
-    for spelling in (word, word.capitalize(), word.upper())
-}
-_INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F_]+|0[oO][0-7_]+|0[bB][01_]+|[0-9][0-9_]*)")
-_FLOAT = re.compile(r"[-+]?([.][0-9]+|[0-9]+([.][0-9]*)?)([eE][-+]?[0-9]+)?|[-+]?[.](inf|Inf|INF)|[.](nan|NaN|NAN)")
-
-Scalar = str | int | float | bool | None
 Value = Scalar | list["Value"] | dict[str, "Value"]
 Path_ = tuple[str | int, ...]
 
@@ -241,7 +229,7 @@ class _Builder:
             key = event.value
             if key == "<<" and event.implicit[0]:
                 raise self._refuse(key_line, "merge keys (<<) are not supported", "write the fields out")
-            if _has_surrogates(key):
+            if has_surrogates(key):
                 raise self._refuse(key_line, "text with broken characters (lone surrogates)")
             node = self._node(next(events), events, depth + 1)
             if key in fields:
@@ -258,7 +246,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, line: int) -> Scalar:
         text = event.value
-        if _has_surrogates(text):
+        if has_surrogates(text):
             raise self._refuse(line, "text with broken characters (lone surrogates)")
         tag = event.tag
         if tag in {None, "!"} or event.implicit[0] or event.implicit[1]:
@@ -268,44 +256,3 @@ class _Builder:
         if tag in {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}:
             return resolve_scalar(text)
         raise self._refuse(line, f"tag {shorten(str(tag))} is not supported", "write plain values")
-
-
-def resolve_scalar(text: str) -> Scalar:
-    """Read a plain scalar.
-
-    >>> [resolve_scalar(text) for text in ("12", "0x10", "2.5", "1:30", "yes", "~", "2026-11-24")]
-    [12, 16, 2.5, '1:30', True, None, '2026-11-24']
-    """
-    if text in _NULLS:
-        return None
-    if text in _BOOLEANS:
-        return _BOOLEANS[text]
-    if _INTEGER.fullmatch(text):
-        return _integer(text)
-    if _FLOAT.fullmatch(text):
-        return float(re.sub(r"[.](inf|nan)", r"\1", text, flags=re.IGNORECASE))
-    return text
-
-
-def _integer(text: str) -> int | float | str:
-    """Read a whole number as Go does: leading zero = octal; absurdly long numbers become floats."""
-    digits = text.replace("_", "")
-    unsigned = digits.lstrip("+-")
-    try:
-        if len(unsigned) > MAXIMUM_DIGITS:
-            return float(digits)
-        if len(unsigned) > 1 and unsigned.startswith("0") and unsigned[1].isdigit():
-            return int(digits, 8)
-        return int(digits, 0)
-    except ValueError:
-        return text
-
-
-def _has_surrogates(text: str) -> bool:
-    return any("\ud800" <= character <= "\udfff" for character in text)
-
-
-def shorten(text: str, limit: int = 60) -> str:
-    """Cut text that is too long for a message, and make it printable in one line."""
-    line = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
