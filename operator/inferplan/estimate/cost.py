@@ -51,10 +51,22 @@ def owned_node_usd_per_hour(pool: OwnedPool) -> Decimal:
     with purchase price P [USD], residual share r, life L [years], yearly maintenance share m, mean draw W
     [kW], tariff t [USD/kWh] and other costs o [USD/month].
 
-    >>> pool = OwnedPool("h100", "h100-80gb-sxm", 8, 1, Decimal(300000), Decimal(5), 7650, Decimal("1.25"),
-    ...     Decimal("0.0826"), Decimal(5), Decimal(0), Decimal(0))
+    >>> pool = OwnedPool(
+    ...     "h100",
+    ...     "h100-80gb-sxm",
+    ...     8,
+    ...     1,
+    ...     Decimal(300000),
+    ...     Decimal(5),
+    ...     7650,
+    ...     Decimal("1.25"),
+    ...     Decimal("0.0826"),
+    ...     Decimal(5),
+    ...     Decimal(0),
+    ...     Decimal(0),
+    ... )
     >>> owned_node_usd_per_hour(pool) / 8  # capital 0.856, energy 0.099, upkeep 0.214 per GPU-hour
-    Decimal('1.16894688')
+    Decimal('1.168937875')
     """
     percent = Decimal(100)
     capital = pool.purchase_usd_per_node * (1 - pool.residual_percent / percent)

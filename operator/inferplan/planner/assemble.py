@@ -65,7 +65,8 @@ def _configuration(field: Field, scenario: Scenario, choice: Choice) -> Configur
 def predict_plan(field: Field, scenario: Scenario, choice: Choice, load_factor: float = 1.0) -> Estimate:
     """Predict one choice with all percentiles and ranges."""
     load = replica_load(scenario, choice.replicas, choice.max_num_seqs, load_factor)
-    return estimate(field.replica.take(np.array([choice.row])), load, replicas=choice.replicas)
+    items = None if scenario.workload.items is None else scenario.workload.items * load_factor
+    return estimate(field.replica.take(np.array([choice.row])), load, replicas=choice.replicas, items=items)
 
 
 def _cost(scenario: Scenario, predicted: Estimate, placements: tuple[Placement, ...]) -> Cost:

@@ -20,7 +20,7 @@ from inferplan.domain.scenario import Scenario
 from inferplan.domain.units import GB
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
 from inferplan.estimate.memory import sequences_held
-from inferplan.planner.candidates import ShapeTable, build_shapes, compute_dtype
+from inferplan.planner.candidates import ShapeTable, build_shapes
 from inferplan.planner.constraints import (
     GPU_CHECKS,
     PREFERENCES,
@@ -120,9 +120,6 @@ def _replicas(catalog: Catalog, shapes: ShapeTable) -> ReplicaTable:
         engines=shapes.engines,
         gpus=shapes.gpus,
         kv_dtypes=shapes.kv_dtypes,
-        compute_dtypes=[
-            [[compute_dtype(w.model, g, e) for g in shapes.gpus] for e in shapes.engines] for w in shapes.weights
-        ],
         calibrations=catalog.calibrations,
         weight=shapes.weight,
         engine=shapes.engine,

@@ -29,6 +29,8 @@ class Forecast:
     tpot_s: Floats
     e2e_s: Floats
     run_duration_s: Floats
+    running: Floats
+    """Mean number of running sequences of one replica."""
     completed_rps: Floats
     """Requests per second that one replica completes at this load."""
     capacity_rps: Floats
@@ -98,6 +100,7 @@ def careful(prediction: Prediction, scenario: Scenario, replicas: Ints, load_fac
         tpot_s=prediction.tpot.at(at) * prediction.tpot_high,
         e2e_s=prediction.e2e.at(at) * prediction.e2e_high,
         run_duration_s=duration,
+        running=np.asarray(prediction.running, dtype=np.float64),
         completed_rps=completed,
         capacity_rps=capacity,
     )

@@ -262,13 +262,33 @@ def cheapest(field: Field, contest_: Contest, group: Bools | None = None) -> Cho
         cost = np.where(affordable(field, contest_, part, replicas, cost), cost, UNAVAILABLE)
         if cost.min() >= UNAVAILABLE:
             continue
-        for at in np.flatnonzero(cost == cost.min()):
+        ties = np.flatnonzero(cost == cost.min())
+        room = _room(field, contest_, part[ties], replicas[ties])
+        for at, off in zip(ties, room, strict=True):
             row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
-            key = (int(cost[at]), *field.preference(row), int(replicas[at]), seqs)
+            key = (int(cost[at]), *field.preference(row), int(replicas[at]), int(off), seqs)
             if best is None or key < best:
                 best = key
                 choice = Choice(row, seqs, int(replicas[at]), int(cost[at]))
     return choice
+
+
+def _room(field: Field, contest_: Contest, part: NDArray[np.intp], replicas: Ints) -> Ints:
+    """How far each batch limit is from room for twice the running batch (and four sequences more), in thousandths.
+
+    Among equally cheap batch limits this decides: a tighter one turns bursts into queues, a wider one lets a burst slow
+    everybody down.
+    """
+    ahead = forecast(
+        field,
+        contest_.ask.scenario,
+        contest_.row[part],
+        contest_.max_num_seqs[part],
+        replicas,
+        contest_.ask.load_factor,
+    )
+    wanted = 2.0 * ahead.running + 4.0
+    return np.rint(1_000.0 * np.abs(np.log(contest_.max_num_seqs[part] / wanted))).astype(np.int64)
 
 
 def affordable(field: Field, contest_: Contest, part: NDArray[np.intp], replicas: Ints, cost: Ints) -> Bools:

@@ -102,6 +102,10 @@ class MarketSupply:
                 tables[name] = (rows.min(axis=0), rows.argmin(axis=0))
                 start += len(groups)
             self._tables[slot_gpus] = tables
+        if gpu not in self._groups:
+            nothing = np.full(self._maximum_gpus // slot_gpus + 1, UNAVAILABLE)
+            nothing[0] = 0
+            return nothing, np.zeros(len(nothing), dtype=np.intp)
         return self._tables[slot_gpus][gpu]
 
     def place(self, gpu: str, slot_gpus: int, slots: int) -> tuple[Placement, ...]:

@@ -1,0 +1,1 @@
+"""Formulas: numbers in, numbers out. Written once, for floats and NumPy arrays alike; no I/O, no hidden inputs."""

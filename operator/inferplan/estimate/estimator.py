@@ -1,0 +1,288 @@
+"""The estimator: a table of replicas and a load in, predicted latencies and throughput out.
+
+:func:`predict` answers for a whole table at once, which is what the search needs; :func:`estimate` spells one row out
+with all its ranges, which is what people read. Both run the same formulas.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
+from inferplan.domain.model import Task
+from inferplan.domain.scenario import LoadKind
+from inferplan.estimate import throughput
+from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of, sequences_held
+from inferplan.estimate.prefill import prompt_time
+from inferplan.estimate.queueing import (
+    NORMAL_QUANTILE,
+    PERCENTILES,
+    joint_quantile,
+    length_quantile,
+    lognormal_sigma,
+    wait_quantile,
+)
+from inferplan.estimate.replica import EVIDENCE, RANGE_KEYS, ReplicaTable, build_replicas
+from inferplan.estimate.roofline import StepModel, step_model
+from inferplan.estimate.throughput import Serving
+
+Floats = NDArray[np.float64]
+
+__all__ = ["Prediction", "Quantiles", "ReplicaLoad", "ReplicaTable", "build_replicas", "estimate", "predict"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaLoad:
+    """What one replica has to serve. Array fields have shape (n,) or are numbers for all rows.
+
+    Parameters
+    ----------
+    users, rate_rps, items
+        Share of one replica; the one that ``kind`` says is set.
+    isl_mean, isl_p95, osl_mean, osl_p95
+        Prompt and output lengths [tokens]; a classifier has one output.
+    shared_prefix_tokens
+        Leading prompt tokens that stay in the prefix cache.
+    burstiness
+        Squared coefficient of variation of the gaps between arrivals.
+    """
+
+    kind: LoadKind
+    task: Task
+    users: Floats | float | None
+    rate_rps: Floats | float | None
+    items: Floats | float | None
+    think_time_s: float
+    isl_mean: float
+    isl_p95: float
+    osl_mean: float
+    osl_p95: float
+    shared_prefix_tokens: float
+    burstiness: float
+    max_num_seqs: Floats | float
+    max_model_len: int
+
+
+@dataclass(frozen=True, slots=True)
+class Quantiles:
+    """A latency over requests [s], shape (n,) each."""
+
+    mean: Floats
+    p50: Floats
+    p90: Floats
+    p95: Floats
+    p99: Floats
+
+    def at(self, percentile: int) -> Floats:
+        """P50, P90, P95 or P99."""
+        return {50: self.p50, 90: self.p90, 95: self.p95, 99: self.p99}[percentile]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Expected values of one replica, and factors to the ends of their ranges; shape (n,) each."""
+
+    ttft: Quantiles
+    tpot: Quantiles
+    e2e: Quantiles
+    ttft_low: Floats
+    ttft_high: Floats
+    tpot_low: Floats
+    tpot_high: Floats
+    e2e_low: Floats
+    e2e_high: Floats
+    throughput_low: Floats
+    throughput_high: Floats
+    slots: Floats
+    running: Floats
+    kv_occupancy: Floats
+    utilization: Floats
+    completed_rps: Floats
+    capacity_rps: Floats
+    output_tps_per_user: Floats
+    output_tps_total: Floats
+
+
+def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
+    """Predict every row of a table under its load.
+
+    Notes
+    -----
+    Latencies never fall when the load of a replica or its prompts grow, and never rise with bandwidth or peak FLOP/s.
+    """
+    classify = load.task is Task.CLASSIFICATION
+    output = 1.0 if classify else max(load.osl_mean, 1.0)
+    prefix = min(load.shared_prefix_tokens, max(load.isl_mean - 1.0, 0.0))
+    new_tokens = np.full(len(table), max(load.isl_mean - prefix, 1.0))
+    slots = batch_slots(table, load, output)
+    step = step_model(table, load.isl_mean + output / 2.0)
+    prompt = prompt_time(table, step, tokens=new_tokens, prefix=np.full(len(table), prefix), sequences=slots * 0.5)
+    serving = _serving(table, load, step, prompt, output, slots)
+    tokens = np.full(len(table), load.isl_mean + output / 2.0)
+    held = serving.running * sequence_bytes_of(table, tokens)
+    ttft, tpot, e2e = _latencies(table, load, step, prompt, output, serving)
+    low_high = {key: _factors(table, key, load.kind) for key in ("ttft", "tpot", "e2e", "throughput")}
+    return Prediction(
+        ttft=ttft,
+        tpot=tpot,
+        e2e=e2e,
+        ttft_low=low_high["ttft"][0],
+        ttft_high=low_high["ttft"][1],
+        tpot_low=low_high["tpot"][0],
+        tpot_high=low_high["tpot"][1],
+        e2e_low=low_high["e2e"][0],
+        e2e_high=low_high["e2e"][1],
+        throughput_low=low_high["throughput"][0],
+        throughput_high=low_high["throughput"][1],
+        slots=slots,
+        running=serving.running,
+        kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table), 1.0), 1.0),
+        utilization=serving.utilization,
+        completed_rps=serving.completed_rps,
+        capacity_rps=serving.capacity_rps,
+        output_tps_per_user=np.zeros(len(table)) if classify else 1.0 / serving.tpot_s,
+        output_tps_total=np.zeros(len(table)) if classify else serving.completed_rps * output,
+    )
+
+
+def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: float) -> Floats:
+    """Sequences that really run at once: the batch limit, or fewer if the KV pool fills first, shape (n,)."""
+    held = sequences_held(table, load.isl_mean + output / 2.0)
+    return np.maximum(np.minimum(np.broadcast_to(load.max_num_seqs, (len(table),)), held), 1.0)
+
+
+def _serving(
+    table: ReplicaTable,
+    load: ReplicaLoad,
+    step: StepModel,
+    prompt: throughput.PromptTime,
+    output: float,
+    slots: Floats,
+) -> Serving:
+    if load.kind is LoadKind.CLOSED_LOOP:
+        users = np.broadcast_to(np.asarray(load.users, dtype=np.float64), (len(table),))
+        return throughput.closed_loop(step, prompt, output, users=users, think_time_s=load.think_time_s, slots=slots)
+    if load.kind is LoadKind.OPEN_LOOP:
+        rate = np.broadcast_to(np.asarray(load.rate_rps, dtype=np.float64), (len(table),))
+        sigma = lognormal_sigma(load.osl_mean, load.osl_p95)
+        variability = (load.burstiness + float(np.expm1(sigma * sigma))) / 2.0
+        return throughput.open_loop(step, prompt, output, rate_rps=rate, variability=variability, slots=slots)
+    return throughput.offline(step, prompt, output, slots=slots)
+
+
+def _latencies(
+    table: ReplicaTable,
+    load: ReplicaLoad,
+    step: StepModel,
+    prompt: throughput.PromptTime,
+    output: float,
+    serving: Serving,
+) -> tuple[Quantiles, Quantiles, Quantiles]:
+    """Means and percentiles of TTFT, TPOT and E2E."""
+    overhead = table.constant("request_overhead_s")
+    waits = serving.slot_wait_s + serving.prompt_wait_s
+    ttft_mean = overhead + prompt.alone + waits
+    spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
+    higher = throughput.time_per_output_token(step, prompt, output, serving.running + spread)
+    slope = np.maximum(higher - serving.tpot_s, 0.0)
+    chance = np.clip(np.maximum(serving.utilization, 0.05), 0.05, 1.0)
+    random_wait = serving.slot_wait_s if load.kind is LoadKind.OPEN_LOOP else np.zeros_like(waits)
+    random_wait = random_wait + serving.prompt_wait_s
+    ttft: dict[int, Floats] = {}
+    tpot: dict[int, Floats] = {}
+    e2e: dict[int, Floats] = {}
+    e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
+    for q in PERCENTILES:
+        longer_prompt = length_quantile(load.isl_mean, load.isl_p95, q) / max(load.isl_mean, 1e-9) - 1.0
+        longer_output = length_quantile(load.osl_mean, load.osl_p95, q) / max(load.osl_mean, 1e-9) - 1.0
+        wait = wait_quantile(random_wait, chance, q) - random_wait
+        ttft[q] = joint_quantile(
+            ttft_mean, prompt.alone * longer_prompt, np.minimum(wait, 0.0) * 0.5 + np.maximum(wait, 0.0)
+        )
+        tpot[q] = serving.tpot_s + NORMAL_QUANTILE[q] * slope
+        decode = (output - 1.0) * serving.tpot_s
+        e2e[q] = joint_quantile(
+            e2e_mean, ttft[q] - ttft_mean, decode * longer_output, (output - 1.0) * (tpot[q] - serving.tpot_s)
+        )
+    return (
+        Quantiles(ttft_mean, *(ttft[q] for q in PERCENTILES)),
+        Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
+        Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
+    )
+
+
+def _batch_variance(load: ReplicaLoad, serving: Serving) -> Floats:
+    """Variance of the number of running sequences: Poisson for arrivals, binomial for people who think."""
+    if load.kind is LoadKind.OPEN_LOOP:
+        return serving.running * max(load.burstiness, 0.0)
+    if load.kind is LoadKind.CLOSED_LOOP:
+        users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
+        return serving.running * (1.0 - np.minimum(serving.running / users, 1.0))
+    return np.zeros_like(serving.running)
+
+
+def _factors(table: ReplicaTable, metric: str, kind: LoadKind) -> tuple[Floats, Floats]:
+    at = RANGE_KEYS.index((metric, kind.value))
+    return table.ranges[:, 2 * at], table.ranges[:, 2 * at + 1]
+
+
+def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: float | None = None) -> Estimate:
+    """Spell one row out for ``replicas`` equal replicas; ``table`` has exactly one row.
+
+    Parameters
+    ----------
+    items
+        Items of the whole batch run, for its duration.
+    """
+    p = predict(table, load)
+    total = float(replicas)
+
+    def around(value: Floats, low: Floats, high: Floats, scale: float = 1.0) -> Range:
+        expected = float(value[0]) * scale
+        return Range(expected * float(low[0]), expected, expected * float(high[0]))
+
+    def latency(q: Quantiles, low: Floats, high: Floats) -> Latency:
+        return Latency(*(around(v, low, high) for v in (q.mean, q.p50, q.p90, q.p95, q.p99)))
+
+    capacity = around(p.capacity_rps, p.throughput_low, p.throughput_high, total)
+    duration = None
+    if load.kind is LoadKind.OFFLINE and items is not None:
+        duration = Range(items / capacity.high, items / capacity.expected, items / capacity.low)
+    tpot_low, tpot_high = 1.0 / p.tpot_high, 1.0 / p.tpot_low
+    return Estimate(
+        memory=_ledger(table, load, p),
+        ttft=latency(p.ttft, p.ttft_low, p.ttft_high),
+        tpot=latency(p.tpot, p.tpot_low, p.tpot_high),
+        e2e=latency(p.e2e, p.e2e_low, p.e2e_high),
+        output_tps_per_user=around(p.output_tps_per_user, tpot_low, tpot_high),
+        output_tps_total=around(p.output_tps_total, p.throughput_low, p.throughput_high, total),
+        requests_per_s=float(p.completed_rps[0]) * total,
+        capacity_rps=capacity,
+        running_batch=float(p.running[0]),
+        kv_occupancy=float(p.kv_occupancy[0]),
+        utilization=float(p.utilization[0]),
+        run_duration_s=duration,
+        evidence=EVIDENCE[int(table.evidence_code[0])],
+        evidence_detail=table.details[int(table.detail[0])],
+    )
+
+
+def _ledger(table: ReplicaTable, load: ReplicaLoad, p: Prediction) -> MemoryLedger:
+    longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
+    sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
+    pool = float(kv_pool_bytes(table)[0])
+    needed = min(sequences * float(sequence_bytes_of(table, float(longest))[0]), pool)
+    return MemoryLedger(
+        capacity_bytes=float(table.capacity_bytes[0]),
+        granted_bytes=float(table.granted_bytes[0]),
+        weights_bytes=float(table.weights_bytes[0]),
+        activations_bytes=float(table.activations_bytes[0]),
+        overhead_bytes=float(table.overhead_bytes[0]),
+        kv_pool_bytes=pool,
+        kv_needed_bytes=needed,
+        kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
+        kv_pool_tokens=float(kv_pool_tokens(table)[0]),
+    )

@@ -1,0 +1,85 @@
+"""What a sequence keeps in the KV cache."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.domain.model import LayerKind, ModelSpec
+
+Number = TypeVar("Number", float, NDArray[np.float64])
+
+
+@dataclass(frozen=True, slots=True)
+class KvLayout:
+    """KV values of one sequence on all GPUs together, before any split or copy [values, not bytes].
+
+    ``full`` values per token grow with the sequence; ``window`` values per token count up to ``window_tokens``;
+    ``latent`` values per token are kept whole on every tensor-parallel rank (MLA); ``state_bytes`` per sequence
+    do not grow.
+    """
+
+    full_values_per_token: float
+    window_values_per_token: float
+    window_tokens: float
+    latent_values_per_token: float
+    state_bytes: float
+    kv_heads: int
+
+
+def kv_layout(model: ModelSpec) -> KvLayout:
+    """Add up a model's layer groups.
+
+    Examples
+    --------
+    Llama 2 7B keeps 32 layers x 32 heads x (128 + 128) = 262,144 values per token: 524,288 bytes in 16 bit.
+    """
+    full = window = latent = state = 0.0
+    window_tokens = 0.0
+    heads = 0
+    for group in model.attention:
+        values = group.layers * group.kv_heads * (group.key_head_dim + group.value_head_dim)
+        if group.kind is LayerKind.FULL:
+            full += values
+        elif group.kind in {LayerKind.SLIDING, LayerKind.CHUNKED}:
+            window += values
+            window_tokens = max(window_tokens, float(group.window_tokens or 0))
+        elif group.kind is LayerKind.MLA:
+            latent += group.layers * group.latent_values_per_token
+        else:
+            state += group.layers * group.state_bytes_per_sequence
+        if group.kv_heads:
+            heads = group.kv_heads if heads == 0 else min(heads, group.kv_heads)
+    return KvLayout(full, window, window_tokens, latent, state, max(1, heads))
+
+
+def head_share(tp_size: Number, kv_heads: Number) -> Number:
+    """Share of the KV heads that one tensor-parallel rank keeps: split while it can, copied beyond.
+
+    >>> float(head_share(np.array(4.0), np.array(8.0))), float(head_share(np.array(16.0), np.array(8.0)))
+    (0.25, 0.125)
+    """
+    return 1.0 / np.minimum(tp_size, kv_heads)  # type: ignore[return-value]
+
+
+def sequence_bytes(
+    tokens: Number,
+    *,
+    full_bytes_per_token: Number,
+    window_bytes_per_token: Number,
+    window_tokens: Number,
+    state_bytes: Number,
+    block_tokens: Number,
+) -> Number:
+    """KV bytes of one sequence of ``tokens`` on one GPU, whole blocks.
+
+    Notes
+    -----
+    ``ceil(tokens / block) x block x full + min(that, window + block) x window bytes + state``.
+    """
+    held = np.ceil(tokens / block_tokens) * block_tokens
+    in_window = np.minimum(held, window_tokens + block_tokens)
+    return held * full_bytes_per_token + in_window * window_bytes_per_token + state_bytes  # type: ignore[no-any-return]

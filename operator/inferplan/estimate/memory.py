@@ -1,0 +1,88 @@
+"""The ledger that the engine keeps of one GPU's memory, and what it leaves for the KV cache.
+
+Constants fitted on start-up logs of vLLM 0.19.0 on H100 80 GB (44 models and parallel sizes, llm-d planner, Apache-2.0):
+the pools they imply stay below every measured pool.
+
+References
+----------
+.. [1] vLLM 0.33.0, ``vllm/v1/worker/gpu_worker.py``, ``determine_available_memory``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.domain.units import GIB
+from inferplan.estimate.kv_cache import sequence_bytes
+
+if TYPE_CHECKING:
+    from inferplan.estimate.replica import ReplicaTable
+
+Floats = NDArray[np.float64]
+
+VISIBLE_SHARE = 0.9942
+"""Memory that the CUDA runtime shows over what the driver's tool prints (79.19 of 79.65 GiB on H100)."""
+SAMPLER_BYTES_PER_LOGIT = 13.6
+"""Peak bytes per sequence and vocabulary entry in the sampler's profile run (float32 logits and copies)."""
+ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN = 12.5
+MOE_ACTIVATION_BYTES = 0.55 * GIB
+CONTEXT_BYTES_ALONE = 0.46 * GIB
+CONTEXT_BYTES_PARALLEL = 2.25 * GIB
+"""CUDA context and libraries; with tensor parallelism NCCL's buffers come on top."""
+GRAPHS_BYTES = 0.65 * GIB
+GRAPHS_BYTES_PER_LAYER = 0.018 * GIB
+
+
+def activation_bytes(
+    *, batched_tokens: Floats, sequences: Floats, hidden: Floats, vocab: Floats, has_experts: Floats
+) -> Floats:
+    """Highest transient memory of the profile run on one GPU [bytes].
+
+    Notes
+    -----
+    ``a x batched_tokens x hidden + s x sequences x vocab (+ experts)``; the sampler's logits dominate for
+    large vocabularies and do not shrink with tensor parallelism.
+    """
+    return (
+        ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN * batched_tokens * np.minimum(hidden, 4096.0)
+        + SAMPLER_BYTES_PER_LOGIT * sequences * vocab
+        + MOE_ACTIVATION_BYTES * has_experts * batched_tokens / 8192.0
+    )
+
+
+def overhead_bytes(*, tp_size: Floats, layers: Floats) -> Floats:
+    """CUDA context, communication buffers and CUDA graphs of one GPU [bytes]."""
+    context = np.where(np.asarray(tp_size) > 1, CONTEXT_BYTES_PARALLEL, CONTEXT_BYTES_ALONE)
+    return context + GRAPHS_BYTES + GRAPHS_BYTES_PER_LAYER * layers
+
+
+def kv_pool_bytes(table: ReplicaTable) -> Floats:
+    """KV pool of one GPU: what the grant leaves, in whole blocks; zero where nothing is left [bytes], shape (n,)."""
+    left = table.granted_bytes - table.weights_bytes - table.activations_bytes - table.overhead_bytes
+    return np.floor(np.maximum(left, 0.0) / table.kv_block_bytes) * table.kv_block_bytes
+
+
+def sequence_bytes_of(table: ReplicaTable, tokens: Floats | float) -> Floats:
+    """KV bytes of one sequence of that many tokens on one GPU, shape (n,)."""
+    return sequence_bytes(
+        np.asarray(tokens, dtype=np.float64),
+        full_bytes_per_token=table.kv_full_bytes_per_token,
+        window_bytes_per_token=table.kv_window_bytes_per_token,
+        window_tokens=table.kv_window_tokens,
+        state_bytes=table.kv_state_bytes,
+        block_tokens=table.kv_block_tokens,
+    )
+
+
+def sequences_held(table: ReplicaTable, tokens: Floats | float) -> Floats:
+    """Sequences of that length that the pool holds at once, shape (n,)."""
+    return np.floor(kv_pool_bytes(table) / np.maximum(sequence_bytes_of(table, tokens), 1.0))
+
+
+def kv_pool_tokens(table: ReplicaTable) -> Floats:
+    """Tokens of full-attention KV that one replica's pool holds, as the engine logs it, shape (n,)."""
+    per_token = table.kv_full_bytes_per_token + table.kv_window_bytes_per_token
+    return np.floor(kv_pool_bytes(table) / np.maximum(per_token, 1e-9))

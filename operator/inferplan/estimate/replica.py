@@ -1,0 +1,283 @@
+"""One row per replica without load: every number that the formulas need, column by column.
+
+The columns depend on the catalog alone, so the table is built once and asked many times.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.domain.calibration import Calibration
+from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.estimate import Evidence
+from inferplan.domain.hardware import GpuSpec, LinkKind
+from inferplan.domain.model import DTYPE_BYTES, Dtype, LayerKind, ModelSpec, QuantizationMethod
+from inferplan.domain.units import GIB
+from inferplan.estimate import memory
+from inferplan.estimate.constants import NAMES, Resolved, resolve
+from inferplan.estimate.kv_cache import kv_layout
+from inferplan.estimate.weights import parameters, weight_bytes
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+EVIDENCE = (Evidence.MEASURED, Evidence.CALIBRATED, Evidence.EXTRAPOLATED)
+LARGE_GPU_BYTES = 70 * GIB
+LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES = 1024.0, 256.0
+"""``max_num_seqs`` for which the sampler's memory is reserved, as the engine's defaults do by GPU."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaTable:
+    """Columns of shape (n,). Bytes, FLOP and rates are those of one GPU unless said otherwise.
+
+    Parameters
+    ----------
+    always_bytes, head_bytes, routed_bytes
+        Weights read in every step, for the LM head, and all routed experts.
+    experts, experts_per_token
+        Zero for dense models.
+    layer_flop_per_token, head_flop_per_token
+        Arithmetic of one token in the layers and in the LM head.
+    attention_flop
+        FLOP of one prompt token per token of context before it.
+    kv_read_full, kv_read_window
+        KV bytes that one decode token reads per token of context (window: up to ``kv_window_tokens``).
+    peak_flops_per_s
+        Dense peak in the arithmetic that the weights run in.
+    ranges
+        Low and high factors, shape (n, 8): TTFT, TPOT, E2E, throughput for closed and open loop.
+    """
+
+    tp: Floats
+    pp: Floats
+    layers: Floats
+    hidden: Floats
+    capacity_bytes: Floats
+    granted_bytes: Floats
+    weights_bytes: Floats
+    activations_bytes: Floats
+    overhead_bytes: Floats
+    kv_block_bytes: Floats
+    kv_block_tokens: Floats
+    kv_full_bytes_per_token: Floats
+    kv_window_bytes_per_token: Floats
+    kv_window_tokens: Floats
+    kv_state_bytes: Floats
+    always_bytes: Floats
+    head_bytes: Floats
+    routed_bytes: Floats
+    experts: Floats
+    experts_per_token: Floats
+    layer_flop_per_token: Floats
+    head_flop_per_token: Floats
+    attention_flop: Floats
+    peak_flops_per_s: Floats
+    peak_attention_flops_per_s: Floats
+    bandwidth_bytes_per_s: Floats
+    link_bytes_per_s: Floats
+    max_num_batched_tokens: Floats
+    has_head: Floats
+    low_precision: Floats
+    weight_only: Floats
+    evidence_code: Floats
+    ranges: Floats
+    constants: Floats
+    """Shape (n, len(NAMES))."""
+    details: tuple[str, ...]
+    detail: Ints
+
+    def __len__(self) -> int:
+        """Count the rows."""
+        return len(self.tp)
+
+    def constant(self, name: str) -> Floats:
+        """One calibrated constant, shape (n,)."""
+        return self.constants[:, NAMES.index(name)]
+
+    def take(self, rows: NDArray[np.intp] | NDArray[np.int64]) -> ReplicaTable:
+        """Keep some rows, in the order given."""
+        columns = {f.name: getattr(self, f.name) for f in fields(self)}
+        return ReplicaTable(**{n: c if isinstance(c, tuple) else c[rows] for n, c in columns.items()})
+
+
+RANGE_KEYS = tuple(
+    (metric, load)
+    for metric in ("ttft", "tpot", "e2e", "throughput")
+    for load in ("closed_loop", "open_loop", "offline")
+)
+
+
+def build_replicas(
+    *,
+    weights: Sequence[tuple[ModelSpec, QuantizationMethod]],
+    engines: Sequence[EngineSpec],
+    gpus: Sequence[GpuSpec],
+    kv_dtypes: Sequence[Dtype | None],
+    calibrations: Sequence[Calibration],
+    weight: Ints,
+    engine: Ints,
+    gpu: Ints,
+    kv: Ints,
+    tp: Ints,
+    pp: Ints,
+) -> ReplicaTable:
+    """Gather the columns of all rows from what depends on weights, on GPUs, and on both.
+
+    Parameters
+    ----------
+    weights, engines, gpus, kv_dtypes
+        What the index columns point into; a KV type of None is 16 bit.
+    weight, engine, gpu, kv, tp, pp
+        Index columns and parallel sizes, shape (n,).
+    """
+    of_weights = {name: np.array(values, dtype=np.float64)[weight] for name, values in _weight_columns(weights).items()}
+    of_gpus = {name: np.array(values, dtype=np.float64)[gpu] for name, values in _gpu_columns(gpus).items()}
+    resolved = [[resolve(calibrations, e.id, g) for g in gpus] for e in engines]
+    pairs = engine * len(gpus) + gpu
+    flat = [entry for row in resolved for entry in row]
+    tp_, pp_ = tp.astype(np.float64), pp.astype(np.float64)
+    ranks = tp_ * pp_
+    kv_bytes = np.array([2.0 if dtype is None else DTYPE_BYTES[dtype] for dtype in kv_dtypes])[kv]
+    native, peak = _arithmetic(weights, gpus)
+    heads = 1.0 / np.minimum(tp_, of_weights["kv_heads"])
+    latent = of_weights["latent"] * kv_bytes / pp_
+    full = of_weights["full"] * kv_bytes * heads / pp_ + latent
+    window = of_weights["window"] * kv_bytes * heads / pp_
+    block = np.array([float(e.kv_block_tokens) for e in engines])[engine]
+    batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
+    fraction = np.array([e.memory_fraction for e in engines])[engine]
+    capacity = of_gpus["memory"] * memory.VISIBLE_SHARE
+    sequences = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
+    pooling = of_weights["classifier"]
+    return ReplicaTable(
+        tp=tp_,
+        pp=pp_,
+        layers=of_weights["layers"],
+        hidden=of_weights["hidden"],
+        capacity_bytes=capacity,
+        granted_bytes=np.ceil(capacity * fraction),
+        weights_bytes=(of_weights["loaded"] / ranks) * 1.002,
+        activations_bytes=memory.activation_bytes(
+            batched_tokens=batched,
+            sequences=sequences * (1 - pooling),
+            hidden=of_weights["hidden"],
+            vocab=of_weights["vocab"],
+            has_experts=np.minimum(of_weights["experts"], 1.0),
+        ),
+        overhead_bytes=memory.overhead_bytes(tp_size=tp_, layers=of_weights["layers"] / pp_),
+        kv_block_bytes=np.maximum((full + window) * block, 1.0),
+        kv_block_tokens=block,
+        kv_full_bytes_per_token=full,
+        kv_window_bytes_per_token=window,
+        kv_window_tokens=of_weights["window_tokens"],
+        kv_state_bytes=of_weights["state"] / ranks,
+        always_bytes=of_weights["always"] / ranks,
+        head_bytes=of_weights["head"] / tp_ * (1 - pooling),
+        routed_bytes=of_weights["routed"] / ranks,
+        experts=of_weights["experts"],
+        experts_per_token=of_weights["experts_per_token"],
+        layer_flop_per_token=2.0 * of_weights["active"] / ranks,
+        head_flop_per_token=2.0 * of_weights["head_params"] / tp_ * (1 - pooling),
+        attention_flop=of_weights["attention_flop"] / ranks,
+        peak_flops_per_s=peak[weight, gpu],
+        peak_attention_flops_per_s=of_gpus["peak16"],
+        bandwidth_bytes_per_s=of_gpus["bandwidth"],
+        link_bytes_per_s=_link(gpus, tp, gpu),
+        max_num_batched_tokens=batched,
+        has_head=1 - pooling,
+        low_precision=(native[weight, gpu] > 0).astype(np.float64),
+        weight_only=(native[weight, gpu] < 0).astype(np.float64),
+        evidence_code=np.array([float(EVIDENCE.index(r.evidence)) for r in flat])[pairs],
+        ranges=np.array([_range_row(r) for r in flat])[pairs],
+        constants=np.array([[getattr(r.constants, name) for name in NAMES] for r in flat])[pairs],
+        details=tuple(r.detail for r in flat),
+        detail=pairs,
+    )
+
+
+SMALL_BATCH_TOKENS = 2048.0
+
+
+def _range_row(resolved: Resolved) -> list[float]:
+    return [factor for metric, load in RANGE_KEYS for factor in resolved.factors(metric, load)]
+
+
+def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> dict[str, list[float]]:
+    columns: dict[str, list[float]] = {}
+    for model, method in weights:
+        size, count, layout = weight_bytes(model, method), parameters(model), kv_layout(model)
+        attending = sum(g.layers for g in model.attention if g.kind in {LayerKind.FULL, LayerKind.MLA})
+        moe = model.moe
+        row = {
+            "layers": model.layers,
+            "hidden": model.hidden_size,
+            "vocab": model.vocab_size,
+            "loaded": size.loaded,
+            "always": size.always,
+            "head": size.head or size.embedding,
+            "routed": size.routed,
+            "head_params": count.head or count.embedding,
+            "active": count.active_in_layers,
+            "experts": moe.experts if moe else 0,
+            "experts_per_token": moe.experts_per_token if moe else 0,
+            "full": layout.full_values_per_token,
+            "window": layout.window_values_per_token,
+            "window_tokens": layout.window_tokens,
+            "latent": layout.latent_values_per_token,
+            "state": layout.state_bytes,
+            "kv_heads": layout.kv_heads,
+            "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
+            "classifier": 1.0 if model.task.value == "Classification" else 0.0,
+        }
+        for name, value in row.items():
+            columns.setdefault(name, []).append(float(value))
+    return columns
+
+
+def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
+    return {
+        "memory": [float(g.memory_bytes) for g in gpus],
+        "bandwidth": [g.hbm_bandwidth_bytes_per_s for g in gpus],
+        "peak16": [g.peak(Dtype.FLOAT16) or 1.0 for g in gpus],
+    }
+
+
+def _arithmetic(
+    weights: Sequence[tuple[ModelSpec, QuantizationMethod]], gpus: Sequence[GpuSpec]
+) -> tuple[Floats, Floats]:
+    """Arithmetic of each (weights, GPU): 1 low precision, 0 sixteen bit, -1 unpacked to 16 bit; and its dense peak."""
+    kinds = np.zeros((len(weights), len(gpus)))
+    peaks = np.zeros((len(weights), len(gpus)))
+    for w, (_, method) in enumerate(weights):
+        for g, gpu in enumerate(gpus):
+            sixteen = gpu.peak(Dtype.FLOAT16) or 1.0
+            from_capability = method.native_min_compute_capability
+            runs = from_capability is not None and (gpu.compute_capability or 0) >= from_capability
+            own = gpu.peak(method.compute_dtype) if runs else None
+            plain = method.weight_bits >= 16  # noqa: PLR2004 - 16 bits per weight
+            kinds[w, g] = 0 if plain else (1 if own else -1)
+            peaks[w, g] = sixteen if plain or not own else own
+    return kinds, peaks
+
+
+def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:
+    """Bandwidth of one direction between the GPUs of a replica; PCIe beyond the link's domain."""
+    link = np.array([g.interconnect.bandwidth_bytes_per_s for g in gpus])[gpu]
+    domain = np.array([g.interconnect.domain_gpus for g in gpus])[gpu]
+    pcie = np.array([g.pcie_bandwidth_bytes_per_s for g in gpus])[gpu]
+    over_pcie = np.array([g.interconnect.kind is LinkKind.PCIE for g in gpus], dtype=np.bool_)[gpu]
+    return np.where((tp > domain) | over_pcie, pcie, link) / 2.0
+
+
+def _batched_tokens(engine: EngineSpec, gpu: GpuSpec) -> int:
+    """Default token budget of a step by GPU memory; A100s keep the smallest whatever their size."""
+    size = gpu.memory_bytes / GIB
+    fitting = [tokens for from_gib, tokens in engine.default_batched_tokens if size >= from_gib]
+    if gpu.id.startswith("a100"):
+        return engine.default_batched_tokens[0][1]
+    return fitting[-1]
