@@ -44,9 +44,7 @@ def make_model(**overrides: Any) -> ModelSpec:
         vocab_size=32000,
         tie_word_embeddings=False,
         max_position_embeddings=4096,
-        attention=(
-            AttentionLayers(LayerKind.FULL, layers=32, kv_heads=32, key_head_dim=128, value_head_dim=128),
-        ),
+        attention=(AttentionLayers(LayerKind.FULL, layers=32, kv_heads=32, key_head_dim=128, value_head_dim=128),),
         moe=None,
         native_dtype=Dtype.FLOAT16,
         license="Llama 2 Community License",
@@ -197,9 +195,7 @@ def make_catalog(**overrides: Any) -> Catalog:
         offerings=(
             make_offering(),
             make_offering(instance_type="p5.48xlarge", gpu_count=8, price_usd_per_hour=Decimal("55.04")),
-            make_offering(
-                instance_type="g4dn.xlarge", gpu="t4", gpu_count=1, price_usd_per_hour=Decimal("0.526")
-            ),
+            make_offering(instance_type="g4dn.xlarge", gpu="t4", gpu_count=1, price_usd_per_hour=Decimal("0.526")),
         ),
         engines=(make_engine(),),
         methods=(

@@ -183,14 +183,11 @@ def _latencies(
 ) -> tuple[Quantiles, Quantiles, Quantiles]:
     """Means and percentiles of TTFT, TPOT and E2E."""
     overhead = table.constant("request_overhead_s")
-    waits = serving.slot_wait_s + serving.prompt_wait_s
-    ttft_mean = overhead + prompt.alone + waits
+    ttft_mean = overhead + prompt.alone + serving.mean_wait_s
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
     higher = throughput.time_per_output_token(step, prompt, output, serving.running + spread)
     slope = np.maximum(higher - serving.tpot_s, 0.0)
-    chance = np.clip(np.maximum(serving.utilization, 0.05), 0.05, 1.0)
-    random_wait = serving.slot_wait_s if load.kind is LoadKind.OPEN_LOOP else np.zeros_like(waits)
-    random_wait = random_wait + serving.prompt_wait_s
+    random_slots = load.kind is LoadKind.OPEN_LOOP
     ttft: dict[int, Floats] = {}
     tpot: dict[int, Floats] = {}
     e2e: dict[int, Floats] = {}
@@ -198,10 +195,10 @@ def _latencies(
     for q in PERCENTILES:
         longer_prompt = length_quantile(load.isl_mean, load.isl_p95, q) / max(load.isl_mean, 1e-9) - 1.0
         longer_output = length_quantile(load.osl_mean, load.osl_p95, q) / max(load.osl_mean, 1e-9) - 1.0
-        wait = wait_quantile(random_wait, chance, q) - random_wait
-        ttft[q] = joint_quantile(
-            ttft_mean, prompt.alone * longer_prompt, np.minimum(wait, 0.0) * 0.5 + np.maximum(wait, 0.0)
-        )
+        waits = [_excess(serving.prompt_wait_s, serving.prompt_busy, q)]
+        if random_slots:
+            waits.append(_excess(serving.slot_wait_s, serving.slot_busy, q))
+        ttft[q] = joint_quantile(ttft_mean, prompt.alone * longer_prompt, *waits)
         tpot[q] = serving.tpot_s + NORMAL_QUANTILE[q] * slope
         decode = (output - 1.0) * serving.tpot_s
         e2e[q] = joint_quantile(
@@ -212,6 +209,11 @@ def _latencies(
         Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
         Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
     )
+
+
+def _excess(conditional_wait: Floats, chance: Floats, percentile: int) -> Floats:
+    """Wait at a percentile beyond the mean wait."""
+    return wait_quantile(conditional_wait, chance, percentile) - chance * conditional_wait
 
 
 def _batch_variance(load: ReplicaLoad, serving: Serving) -> Floats:

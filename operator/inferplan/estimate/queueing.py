@@ -56,16 +56,23 @@ def slot_wait(utilization: Floats, servers: Floats, service: Floats, variability
     return variability * rho**exponent / (servers * (1.0 - rho)) * service
 
 
-def wait_quantile(mean_wait: Floats, chance: Floats, percentile: int) -> Floats:
+def slot_chance(utilization: Floats, servers: Floats) -> Floats:
+    """Chance that a request has to wait for a slot at all, as Sakasegawa's formula implies it."""
+    return np.minimum(utilization, _NEARLY_FULL) ** (np.sqrt(2.0 * (servers + 1.0)) - 1.0)
+
+
+def wait_quantile(conditional_wait: Floats, chance: Floats, percentile: int) -> Floats:
     """Wait at a percentile: with probability ``chance`` one waits, then exponentially long.
 
     Notes
     -----
-    ``max(0, W / r x ln(r / (1 - q)))`` for mean W and chance r.
+    ``max(0, w ln(r / (1 - q)))`` for the mean wait w of those who wait, and their share r.
+
+    >>> round(float(wait_quantile(np.array(1.0), np.array(0.5), 95)), 4)  # ln(0.5 / 0.05)
+    2.3026
     """
-    r = np.clip(chance, 1e-6, 1.0)
     tail = 1.0 - percentile / 100.0
-    return np.maximum(0.0, mean_wait / r * np.log(r / tail))
+    return np.maximum(0.0, conditional_wait * np.log(np.maximum(chance, 1e-12) / tail))
 
 
 def joint_quantile(mean: Floats, *excesses: Floats) -> Floats:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.estimate.prefill import PromptTime
-from inferplan.estimate.queueing import slot_wait
+from inferplan.estimate.queueing import slot_chance, slot_wait
 from inferplan.estimate.roofline import StepModel
 
 Floats = NDArray[np.float64]
@@ -35,8 +35,12 @@ class Serving:
         Mean time per output token.
     service_s
         Time in a slot: prompt and output.
-    wait_s
-        Mean wait before the prompt starts (for a slot and for other prompts).
+    step_wait_s
+        Mean wait for the step under way.
+    prompt_wait_s, prompt_busy
+        Mean wait of those who find other prompts before them, and their share.
+    slot_wait_s, slot_busy
+        Mean wait of those who find no free slot, and their share.
     completed_rps, capacity_rps
         Requests completed now, and at saturation.
     utilization
@@ -46,11 +50,19 @@ class Serving:
     running: Floats
     tpot_s: Floats
     service_s: Floats
-    slot_wait_s: Floats
+    step_wait_s: Floats
     prompt_wait_s: Floats
+    prompt_busy: Floats
+    slot_wait_s: Floats
+    slot_busy: Floats
     completed_rps: Floats
     capacity_rps: Floats
     utilization: Floats
+
+    @property
+    def mean_wait_s(self) -> Floats:
+        """Mean wait of all requests before their prompt starts [s]."""
+        return self.step_wait_s + self.prompt_busy * self.prompt_wait_s + self.slot_busy * self.slot_wait_s
 
 
 def time_per_output_token(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Floats:
@@ -63,17 +75,25 @@ def service_time(step: StepModel, prompt: PromptTime, output: float, running: Fl
     return prompt.alone + (output - 1.0) * time_per_output_token(step, prompt, output, running)
 
 
-def prompt_wait(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Floats:
-    """Mean wait for other prompts and for the step under way [s].
+def prompt_busy(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Floats:
+    """Share of time in which the engine works on the prompts of other requests.
 
     Notes
     -----
-    Other prompts keep the engine busy for the share r = (b - 1) x prompt / (b - 1 prompts + o steps) of the time; a new one
-    finds half of one under way, and those queued before it: ``r / (1 - r) x prompt / 2`` (M/D/1), plus half a step.
+    ``r = (b - 1) P / ((b - 1) P + o x step)``: while a request yields its ``o`` tokens, each of the others starts once.
     """
-    steps = step.time(running)
     others = np.maximum(running - 1.0, 0.0) * prompt.others
-    return others / np.maximum(output * steps, 1e-12) * prompt.others / 2.0 + steps / 2.0
+    return others / (others + output * step.time(running))
+
+
+def prompt_wait(prompt: PromptTime, busy: Floats) -> Floats:
+    """Mean wait of those who find other prompts before them [s].
+
+    Notes
+    -----
+    ``P / (2 (1 - r))``: half of the one under way and the queue before it (M/D/1).
+    """
+    return prompt.others / (2.0 * (1.0 - busy))
 
 
 def saturation_rps(step: StepModel, prompt: PromptTime, output: float, slots: Floats) -> Floats:
@@ -103,26 +123,31 @@ def closed_loop(
     are slots, the rest waits: ``wait = N / capacity - Z - S``.
     """
 
-    def response(running: Floats) -> Floats:
-        return prompt_wait(step, prompt, output, running) + service_time(step, prompt, output, running)
+    def before(running: Floats) -> Floats:
+        busy = prompt_busy(step, prompt, output, running)
+        return step.time(running) / 2.0 + busy * prompt_wait(prompt, busy)
 
     def too_many(running: Floats) -> NDArray[np.bool_]:
         in_slot = service_time(step, prompt, output, running)
-        return running * (think_time_s + response(running)) > users * in_slot
+        return running * (think_time_s + before(running) + in_slot) > users * in_slot
 
-    running = bisect(np.minimum(slots, np.maximum(users, 1e-9)), too_many)
+    running = bisect(np.minimum(slots, users), too_many)
     capacity = saturation_rps(step, prompt, output, slots)
     service = service_time(step, prompt, output, running)
-    waits = prompt_wait(step, prompt, output, running)
-    queued = np.maximum(users / capacity - think_time_s - service - waits, 0.0)
-    queued = np.where(running >= slots * (1.0 - 1e-3), queued, 0.0)
+    waits = before(running)
+    full = users / capacity - think_time_s - service_time(step, prompt, output, slots) - before(slots)
+    queued = np.maximum(full, 0.0)
     completed = users / (think_time_s + waits + service + queued)
+    busy = prompt_busy(step, prompt, output, running)
     return Serving(
         running=running,
         tpot_s=time_per_output_token(step, prompt, output, running),
         service_s=service,
+        step_wait_s=step.time(running) / 2.0,
+        prompt_wait_s=prompt_wait(prompt, busy),
+        prompt_busy=busy,
         slot_wait_s=queued,
-        prompt_wait_s=waits,
+        slot_busy=(queued > 0).astype(np.float64),
         completed_rps=completed,
         capacity_rps=capacity,
         utilization=completed / capacity,
@@ -151,12 +176,17 @@ def open_loop(
     running = bisect(slots, too_many)
     service = service_time(step, prompt, output, running)
     utilization = rate_rps / capacity
+    busy = prompt_busy(step, prompt, output, running)
+    chance = slot_chance(utilization, slots)
     return Serving(
         running=running,
         tpot_s=time_per_output_token(step, prompt, output, running),
         service_s=service,
-        slot_wait_s=slot_wait(utilization, slots, service, variability),
-        prompt_wait_s=prompt_wait(step, prompt, output, running),
+        step_wait_s=step.time(running) / 2.0,
+        prompt_wait_s=prompt_wait(prompt, busy) * max(variability, 1.0),
+        prompt_busy=busy,
+        slot_wait_s=slot_wait(utilization, slots, service, variability) / np.maximum(chance, 1e-12),
+        slot_busy=chance,
         completed_rps=np.minimum(rate_rps, capacity),
         capacity_rps=capacity,
         utilization=utilization,
@@ -166,13 +196,17 @@ def open_loop(
 def offline(step: StepModel, prompt: PromptTime, output: float, *, slots: Floats) -> Serving:
     """Everything is there at once: all slots run until the work is done."""
     capacity = saturation_rps(step, prompt, output, slots)
-    service = service_time(step, prompt, output, slots)
+    busy = prompt_busy(step, prompt, output, slots)
+    nothing = np.zeros_like(capacity)
     return Serving(
         running=slots,
         tpot_s=time_per_output_token(step, prompt, output, slots),
-        service_s=service,
-        slot_wait_s=np.zeros_like(service),
-        prompt_wait_s=prompt_wait(step, prompt, output, slots),
+        service_s=service_time(step, prompt, output, slots),
+        step_wait_s=step.time(slots) / 2.0,
+        prompt_wait_s=prompt_wait(prompt, busy),
+        prompt_busy=busy,
+        slot_wait_s=nothing,
+        slot_busy=nothing,
         completed_rps=capacity,
         capacity_rps=capacity,
         utilization=np.ones_like(capacity),

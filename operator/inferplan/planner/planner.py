@@ -15,9 +15,11 @@ from inferplan.domain.scenario import HardwareSource, Scenario, Tier
 from inferplan.planner.advice import assumptions, recommendations
 from inferplan.planner.assemble import assemble
 from inferplan.planner.candidates import BATCH_LIMITS, custom_model
+from inferplan.planner.explain import Step, Subject, explain
 from inferplan.planner.field import Field, budget_micro_usd
 from inferplan.planner.filters import Filtered, StaticTable, build_static, filter_shapes
 from inferplan.planner.growth import growth
+from inferplan.planner.load import replica_load
 from inferplan.planner.rejections import summarise, turned_rejections
 from inferplan.planner.relax import relaxations
 from inferplan.planner.search import Ask, Choice, Contest, cheapest, contest, extreme
@@ -99,6 +101,23 @@ class Planner:
             choice = extreme(attempt.field, attempt.contest, minimise)
         return None if choice is None else self._assembled(attempt, scenario, choice)
 
+    def explain(
+        self, scenario: Scenario, inventory: Inventory | None = None, tier: Tier | None = None
+    ) -> tuple[Step, ...]:
+        """Spell out the arithmetic of one tier's plan (the scenario's own by default); empty if there is none.
+
+        A scenario with a full pin explains exactly that configuration.
+        """
+        attempt = self._attempt(scenario, inventory)
+        wanted = tier or scenario.tier
+        for found in self._choices(attempt, scenario):
+            if found.tier is wanted:
+                plan = assemble(attempt.field, scenario, found)
+                load = replica_load(scenario, found.choice.replicas, found.choice.max_num_seqs)
+                row = attempt.field.replica.take(np.array([found.choice.row]))
+                return explain(Subject(scenario, plan, row, load))
+        return ()
+
     def _assembled(self, attempt: _Attempt, scenario: Scenario, choice: Choice) -> Plan:
         return assemble(attempt.field, scenario, TierChoice(Tier.BUDGET, choice, ()))
 
@@ -110,15 +129,17 @@ class Planner:
         return _Attempt(filtered, field, contest(field, Ask(scenario, budget_micro_usd=budget_micro_usd(scenario))))
 
     def _tiers(self, attempt: _Attempt, scenario: Scenario) -> tuple[Plan, ...]:
+        return tuple(assemble(attempt.field, scenario, found) for found in self._choices(attempt, scenario))
+
+    def _choices(self, attempt: _Attempt, scenario: Scenario) -> tuple[TierChoice, ...]:
         field = attempt.field
         budget = budget_choice(field, attempt.contest)
         if budget is None:
             return ()
         if scenario.pin is not None:
-            return (assemble(field, scenario, TierChoice(scenario.tier, budget.choice, ())),)
+            return (TierChoice(scenario.tier, budget.choice, ()),)
         recommended = recommended_choice(field, scenario, budget.choice)
-        high_end = high_end_choice(field, scenario, recommended.choice)
-        return tuple(assemble(field, scenario, tier) for tier in (budget, recommended, high_end))
+        return budget, recommended, high_end_choice(field, scenario, recommended.choice)
 
     def _infeasibility(self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None) -> Infeasibility:
         def best(changed: Scenario, minimise: str = "cost") -> Plan | None:

@@ -1,0 +1,350 @@
+"""Every step of one candidate's arithmetic, so that a person can recompute it with a pocket calculator.
+
+Each step carries the formula, the same formula with this candidate's numbers in it (plain arithmetic, valid Python), and the
+value that the estimator came to by its own code. A test evaluates every substitution and compares.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from inferplan.domain.model import Task
+from inferplan.domain.plan import Plan
+from inferplan.domain.scenario import LoadKind, Scenario
+from inferplan.estimate import memory
+from inferplan.estimate.estimator import ReplicaLoad, ReplicaTable, batch_slots, predict
+from inferplan.estimate.prefill import PromptTime, attention_time, prompt_time
+from inferplan.estimate.replica import NAMES
+from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
+from inferplan.estimate.weights import parameters, weight_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One line of arithmetic.
+
+    Parameters
+    ----------
+    section
+        Memory, Step, Prompt, Serving, Latency or Cost.
+    name, formula
+        What it is, and how it is computed, in words and symbols.
+    substitution
+        The formula with numbers, an arithmetic expression that Python evaluates.
+    value
+        What the estimator computed, in ``unit``.
+    reference
+        Where the formula or its numbers come from.
+    """
+
+    section: str
+    name: str
+    formula: str
+    substitution: str
+    value: float
+    unit: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One plan with the row of the table that it came from."""
+
+    scenario: Scenario
+    plan: Plan
+    table: ReplicaTable
+    load: ReplicaLoad
+
+
+def explain(subject: Subject) -> tuple[Step, ...]:
+    """Spell out one plan, section by section."""
+    return (
+        *_memory(subject),
+        *_step(subject),
+        *_prompt(subject),
+        *_serving(subject),
+        *_latency(subject),
+        *_cost(subject),
+    )
+
+
+def _number(value: object) -> str:
+    """Nine significant digits, which keeps chained roundings far below what is shown."""
+    return f"{float(np.asarray(value, dtype=np.float64).ravel()[0]):.9g}"
+
+
+def _first(value: object) -> float:
+    return float(np.asarray(value, dtype=np.float64).ravel()[0])
+
+
+def _memory(s: Subject) -> Iterator[Step]:
+    configuration, table = s.plan.configuration, s.table
+    count = parameters(configuration.model)
+    size = weight_bytes(configuration.model, configuration.method)
+    ranks = configuration.gpus_per_replica
+    method = f"catalog, method {configuration.method.id}"
+    quantized = count.attention + count.dense + count.routed
+    per_weight = (size.always + size.routed) / max(quantized, 1)
+    outer = count.embedding + count.head
+    per_outer = (size.embedding + size.head) / max(outer, 1)
+    yield Step(
+        "Memory",
+        "Weights on one GPU",
+        "(layer parameters x bytes + outer parameters x bytes + vision x 2) / GPUs x 1.002",
+        f"({quantized} * {per_weight:.9g} + {outer} * {per_outer:.9g} + {count.extra} * 2) / {ranks} * 1.002",
+        _first(table.weights_bytes),
+        "bytes",
+        method,
+    )
+    yield Step(
+        "Memory",
+        "Memory that the engine sees",
+        "reported memory x visible share",
+        f"{configuration.gpu.memory_bytes} * {memory.VISIBLE_SHARE}",
+        _first(table.capacity_bytes),
+        "bytes",
+        f"catalog, GPU {configuration.gpu.id}",
+    )
+    yield Step(
+        "Memory",
+        "Granted to the engine",
+        "ceil(visible x gpu-memory-utilization)",
+        f"ceil({_number(table.capacity_bytes)} * {configuration.gpu_memory_utilization})",
+        _first(table.granted_bytes),
+        "bytes",
+        "vLLM, request_memory",
+    )
+    yield Step(
+        "Memory",
+        "KV cache of one token",
+        "layers x KV heads on this GPU x (key + value size) x bytes",
+        f"{_number(table.kv_full_bytes_per_token)} + {_number(table.kv_window_bytes_per_token)}",
+        s.plan.estimate.memory.kv_bytes_per_token,
+        "bytes",
+        f"catalog, model {configuration.model.id}",
+    )
+    left = (
+        f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(table.activations_bytes)}"
+        f" - {_number(table.overhead_bytes)}"
+    )
+    block = _number(table.kv_block_bytes)
+    yield Step(
+        "Memory",
+        "KV pool of one GPU",
+        "floor((granted - weights - activations - overhead) / block) x block",
+        f"floor(({left}) / {block}) * {block}",
+        _first(memory.kv_pool_bytes(table)),
+        "bytes",
+        "vLLM, determine_available_memory; constants in estimate/memory.py",
+    )
+    tokens = s.load.isl_mean + (s.load.osl_mean if s.scenario.task is Task.GENERATION else 1.0) / 2
+    one = memory.sequence_bytes_of(table, tokens)
+    yield Step(
+        "Memory",
+        "Sequences that run at once at most",
+        "min(max_num_seqs, floor(pool / KV of one sequence at mean length))",
+        f"max(1, min({configuration.max_num_seqs}, floor({_number(memory.kv_pool_bytes(table))} / {_number(one)})))",
+        _first(_slots(s)),
+        "sequences",
+        "vLLM scheduler",
+    )
+
+
+def _output(s: Subject) -> float:
+    return max(s.load.osl_mean, 1.0) if s.scenario.task is Task.GENERATION else 1.0
+
+
+def _slots(s: Subject) -> np.ndarray:  # type: ignore[type-arg]
+    return batch_slots(s.table, s.load, _output(s))
+
+
+def _model(s: Subject) -> StepModel:
+    return step_model(s.table, s.load.isl_mean + _output(s) / 2.0)
+
+
+def _step(s: Subject) -> Iterator[Step]:
+    table, model = s.table, _model(s)
+    constants = {name: _first(table.constant(name)) for name in NAMES}
+    bandwidth, running = _number(table.bandwidth_bytes_per_s), predict(table, s.load).running
+    fit = f"calibration: {s.plan.estimate.evidence_detail}"
+    yield Step(
+        "Step",
+        "Read the weights",
+        "(layers + LM head) / (bandwidth x weight_mbu)",
+        f"({_number(table.always_bytes)} + {_number(table.head_bytes)}) / ({bandwidth} * {constants['weight_mbu']:.9g})",
+        _first(model.weights),
+        "s",
+        fit,
+    )
+    per_stage = running / table.pp
+    if _first(table.experts) > 0:
+        share = touched_share(per_stage, table.experts, table.experts_per_token)
+        yield Step(
+            "Step",
+            "Share of experts touched",
+            "1 - (1 - k / E)^tokens",
+            f"1 - (1 - {_number(table.experts_per_token)} / {_number(table.experts)}) ** {_number(per_stage)}",
+            _first(share),
+            "",
+            "random routing",
+        )
+    context = s.load.isl_mean + _output(s) / 2.0
+    yield Step(
+        "Step",
+        "Read the KV cache of one sequence",
+        "KV bytes at mean context / (bandwidth x kv_mbu)",
+        f"{_number(kv_read_bytes(table, np.array([context])))} / ({bandwidth} * {constants['kv_mbu']:.9g})",
+        _first(model.kv_per_sequence),
+        "s",
+        fit,
+    )
+    touched = touched_share(per_stage, table.experts, table.experts_per_token)
+    read = f"({_number(model.weights)} + {_number(model.routed)} * {_number(touched)})"
+    arithmetic = f"{_number(per_stage)} * ({_number(model.compute_per_token)} + {_number(model.head_per_sequence)})"
+    beside = (
+        f"{_number(per_stage)} * ({_number(model.kv_per_sequence)} + {_number(model.per_sequence)}"
+        f" + {_number(model.reduce_per_token)})"
+    )
+    yield Step(
+        "Step",
+        f"Decode step with {_first(running):.1f} sequences",
+        "stages x (smooth maximum of reading and arithmetic + KV reads, all-reduces, host time)",
+        f"{_number(table.pp)} * (({read} ** 4 + ({arithmetic}) ** 4) ** 0.25 + {beside} + {_number(model.fixed)})",
+        _first(model.time(running)),
+        "s",
+        "roofline (Williams 2009), estimate/roofline.py",
+    )
+
+
+def _prompt_time(s: Subject) -> PromptTime:
+    prefix = min(s.load.shared_prefix_tokens, max(s.load.isl_mean - 1.0, 0.0))
+    tokens = np.array([max(s.load.isl_mean - prefix, 1.0)])
+    return prompt_time(s.table, _model(s), tokens=tokens, prefix=np.array([prefix]), sequences=_slots(s) * 0.5)
+
+
+def _prompt(s: Subject) -> Iterator[Step]:
+    table, model, prompt = s.table, _model(s), _prompt_time(s)
+    prefix = min(s.load.shared_prefix_tokens, max(s.load.isl_mean - 1.0, 0.0))
+    tokens, beside = max(s.load.isl_mean - prefix, 1.0), _slots(s) * 0.5
+    budget = np.maximum(table.max_num_batched_tokens - beside, table.max_num_batched_tokens / 4.0)
+    chunk = np.minimum(tokens, budget)
+    attention = attention_time(table, np.array([tokens]), np.array([prefix]))
+    rate = table.peak_attention_flops_per_s * table.constant("attention_mfu")
+    yield Step(
+        "Prompt",
+        "Attention of the prompt",
+        "FLOP per pair x (new^2 / 2 + new x cached) / (peak x attention_mfu)",
+        f"{_number(table.pp)} * {_number(table.attention_flop)} * ({tokens:.9g} ** 2 / 2 + {tokens:.9g} * {prefix:.9g})"
+        f" / {_number(rate)}",
+        _first(attention),
+        "s",
+        "estimate/prefill.py",
+    )
+    yield Step(
+        "Prompt",
+        f"Prompt of {tokens:.0f} new tokens",
+        "chunks x step with a chunk beside half of the slots + attention",
+        f"{tokens:.9g} / {_number(chunk)} * {_number(model.time(beside, chunk))} + {_number(attention)}",
+        _first(prompt.alone),
+        "s",
+        "chunked prefill, estimate/prefill.py",
+    )
+
+
+def _serving(s: Subject) -> Iterator[Step]:
+    p, prompt, model, output = predict(s.table, s.load), _prompt_time(s), _model(s), _output(s)
+    running = p.running
+    yield Step(
+        "Serving",
+        "Time per output token",
+        "step + (running - 1) / output x what a prompt adds",
+        f"{_number(model.time(running))} + max({_number(running)} - 1, 0) / {output:.9g} * {_number(prompt.others)}",
+        _first(p.tpot.mean),
+        "s",
+        "estimate/throughput.py",
+    )
+    full = model.time(p.slots) + np.maximum(p.slots - 1.0, 0.0) / output * prompt.others
+    yield Step(
+        "Serving",
+        "Saturation of one replica",
+        "slots / (prompt + (output - 1) x time per output token with all slots running)",
+        f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)})",
+        _first(p.capacity_rps),
+        "requests/s",
+        "estimate/throughput.py",
+    )
+    if s.scenario.workload.kind is not LoadKind.OFFLINE:
+        yield Step(
+            "Serving",
+            "Utilization",
+            "completed / saturation" if s.load.kind is LoadKind.CLOSED_LOOP else "offered / saturation",
+            f"{_number(p.utilization * p.capacity_rps)} / {_number(p.capacity_rps)}",
+            _first(p.utilization),
+            "",
+            "Little's law",
+        )
+
+
+def _latency(s: Subject) -> Iterator[Step]:
+    p, output = predict(s.table, s.load), _output(s)
+    prompt = _prompt_time(s)
+    overhead = _first(s.table.constant("request_overhead_s"))
+    waits = _first(p.ttft.mean) - overhead - _first(prompt.alone)
+    yield Step(
+        "Latency",
+        "Mean time to first token",
+        "request overhead + prompt + waits for slot, step and other prompts",
+        f"{overhead:.9g} + {_number(prompt.alone)} + {waits:.9g}",
+        s.plan.estimate.ttft.mean.expected,
+        "s",
+        "estimate/queueing.py",
+    )
+    yield Step(
+        "Latency",
+        "Mean request latency",
+        "TTFT + (output - 1) x TPOT",
+        f"{_number(p.ttft.mean)} + ({output:.9g} - 1) * {_number(p.tpot.mean)}",
+        s.plan.estimate.e2e.mean.expected,
+        "s",
+        "definition of TPOT",
+    )
+
+
+def _cost(s: Subject) -> Iterator[Step]:
+    cost = s.plan.cost
+    parts = [
+        f"{place.price_usd_per_hour} * {place.gpus_used + place.gpus_idle} / {place.gpus_per_instance}"
+        for place in cost.placements
+    ]
+    where = "; ".join(f"{p.source} {p.as_of}, {p.provider} {p.region} {p.instance_type}" for p in cost.placements)
+    yield Step(
+        "Cost",
+        "Price per hour",
+        "sum of price x GPUs paid for / GPUs of the machine",
+        " + ".join(parts),
+        float(cost.per_hour),
+        "USD/h",
+        where,
+    )
+    if cost.per_request is not None:
+        yield Step(
+            "Cost",
+            "Cost per request",
+            "price per second / requests per second",
+            f"{cost.per_hour} / 3600 / {cost.requests_per_s}",
+            float(cost.per_request),
+            "USD",
+            "estimate/cost.py",
+        )
+    yield Step(
+        "Cost",
+        "Cost per month",
+        "price per hour x hours",
+        f"{cost.per_hour} * {cost.hours_per_month}",
+        float(cost.per_month),
+        "USD",
+        "730 h, or the hours of the schedule",
+    )
