@@ -16,7 +16,7 @@ from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate import throughput
 from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of, sequences_held
-from inferplan.estimate.prefill import prompt_time
+from inferplan.estimate.prefill import PromptTime, prompt_time
 from inferplan.estimate.queueing import (
     NORMAL_QUANTILE,
     PERCENTILES,
@@ -151,14 +151,15 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
 def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: float) -> Floats:
     """Sequences that really run at once: the batch limit, or fewer if the KV pool fills first, shape (n,)."""
     held = sequences_held(table, load.isl_mean + output / 2.0)
-    return np.maximum(np.minimum(np.broadcast_to(load.max_num_seqs, (len(table),)), held), 1.0)
+    slots: Floats = np.maximum(np.minimum(np.broadcast_to(load.max_num_seqs, (len(table),)), held), 1.0)
+    return slots
 
 
 def _serving(
     table: ReplicaTable,
     load: ReplicaLoad,
     step: StepModel,
-    prompt: throughput.PromptTime,
+    prompt: PromptTime,
     output: float,
     slots: Floats,
 ) -> Serving:
@@ -177,7 +178,7 @@ def _latencies(
     table: ReplicaTable,
     load: ReplicaLoad,
     step: StepModel,
-    prompt: throughput.PromptTime,
+    prompt: PromptTime,
     output: float,
     serving: Serving,
 ) -> tuple[Quantiles, Quantiles, Quantiles]:
@@ -255,7 +256,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
         duration = Range(items / capacity.high, items / capacity.expected, items / capacity.low)
     tpot_low, tpot_high = 1.0 / p.tpot_high, 1.0 / p.tpot_low
     return Estimate(
-        memory=_ledger(table, load, p),
+        memory=_ledger(table, load),
         ttft=latency(p.ttft, p.ttft_low, p.ttft_high),
         tpot=latency(p.tpot, p.tpot_low, p.tpot_high),
         e2e=latency(p.e2e, p.e2e_low, p.e2e_high),
@@ -272,7 +273,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
     )
 
 
-def _ledger(table: ReplicaTable, load: ReplicaLoad, p: Prediction) -> MemoryLedger:
+def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
     longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
     sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
     pool = float(kv_pool_bytes(table)[0])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.domain.model import LayerKind, ModelSpec
 
-Number = TypeVar("Number", float, NDArray[np.float64])
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,24 +55,24 @@ def kv_layout(model: ModelSpec) -> KvLayout:
     return KvLayout(full, window, window_tokens, latent, state, max(1, heads))
 
 
-def head_share(tp_size: Number, kv_heads: Number) -> Number:
+def head_share(tp_size: Floats, kv_heads: Floats) -> Floats:
     """Share of the KV heads that one tensor-parallel rank keeps: split while it can, copied beyond.
 
     >>> float(head_share(np.array(4.0), np.array(8.0))), float(head_share(np.array(16.0), np.array(8.0)))
     (0.25, 0.125)
     """
-    return 1.0 / np.minimum(tp_size, kv_heads)  # type: ignore[return-value]
+    return 1.0 / np.minimum(tp_size, kv_heads)
 
 
 def sequence_bytes(
-    tokens: Number,
+    tokens: Floats,
     *,
-    full_bytes_per_token: Number,
-    window_bytes_per_token: Number,
-    window_tokens: Number,
-    state_bytes: Number,
-    block_tokens: Number,
-) -> Number:
+    full_bytes_per_token: Floats,
+    window_bytes_per_token: Floats,
+    window_tokens: Floats,
+    state_bytes: Floats,
+    block_tokens: Floats,
+) -> Floats:
     """KV bytes of one sequence of ``tokens`` on one GPU, whole blocks.
 
     Notes
@@ -82,4 +81,4 @@ def sequence_bytes(
     """
     held = np.ceil(tokens / block_tokens) * block_tokens
     in_window = np.minimum(held, window_tokens + block_tokens)
-    return held * full_bytes_per_token + in_window * window_bytes_per_token + state_bytes  # type: ignore[no-any-return]
+    return held * full_bytes_per_token + in_window * window_bytes_per_token + state_bytes

@@ -1,7 +1,7 @@
 """The ledger that the engine keeps of one GPU's memory, and what it leaves for the KV cache.
 
-Constants fitted on start-up logs of vLLM 0.19.0 on H100 80 GB (44 models and parallel sizes, llm-d planner, Apache-2.0):
-the pools they imply stay below every measured pool.
+Constants from start-up logs of vLLM 0.19.0 on H100 80 GB (44 models and parallel sizes, llm-d planner,
+Apache-2.0): the pools they imply stay below every measured pool.
 
 References
 ----------

@@ -17,8 +17,8 @@ def lognormal_sigma(mean: float, p95: float) -> float:
 
     Notes
     -----
-    ``p95 / mean = exp(z s - s^2 / 2)``, solved for the smaller s; a ratio above exp(z^2 / 2) = 3.87 has no solution and is
-    answered with its limit.
+    ``p95 / mean = exp(z s - s^2 / 2)``, solved for the smaller s; a ratio above exp(z^2 / 2) = 3.87 has no
+    solution and is answered with its limit.
 
     >>> round(lognormal_sigma(512, 1024), 3)
     0.498

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,8 +102,9 @@ class ReplicaTable:
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.int64]) -> ReplicaTable:
         """Keep some rows, in the order given."""
-        columns = {f.name: getattr(self, f.name) for f in fields(self)}
-        return ReplicaTable(**{n: c if isinstance(c, tuple) else c[rows] for n, c in columns.items()})
+        columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
+        taken: dict[str, Any] = {n: c if isinstance(c, tuple) else c[rows] for n, c in columns.items()}
+        return ReplicaTable(**taken)
 
 
 RANGE_KEYS = tuple(
@@ -112,7 +114,7 @@ RANGE_KEYS = tuple(
 )
 
 
-def build_replicas(
+def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     *,
     weights: Sequence[tuple[ModelSpec, QuantizationMethod]],
     engines: Sequence[EngineSpec],

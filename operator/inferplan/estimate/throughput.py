@@ -119,8 +119,8 @@ def closed_loop(
 
     Notes
     -----
-    The running batch b solves ``b (Z + R(b)) = N S(b)`` with response R and time in a slot S; where more would run than there
-    are slots, the rest waits: ``wait = N / capacity - Z - S``.
+    The running batch b solves ``b (Z + R(b)) = N S(b)`` with response R and time in a slot S; where more would run
+    than there are slots, the rest waits: ``wait = N / capacity - Z - S``.
     """
 
     def before(running: Floats) -> Floats:

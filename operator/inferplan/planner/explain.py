@@ -1,7 +1,7 @@
 """Every step of one candidate's arithmetic, so that a person can recompute it with a pocket calculator.
 
-Each step carries the formula, the same formula with this candidate's numbers in it (plain arithmetic, valid Python), and the
-value that the estimator came to by its own code. A test evaluates every substitution and compares.
+Each step carries the formula, the same formula with this candidate's numbers in it (plain arithmetic, valid
+Python), and the value that the estimator came to by its own code. A test evaluates every substitution and compares.
 """
 
 from __future__ import annotations
@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.estimate import memory
+from inferplan.estimate.constants import NAMES
 from inferplan.estimate.estimator import ReplicaLoad, ReplicaTable, batch_slots, predict
 from inferplan.estimate.prefill import PromptTime, attention_time, prompt_time
-from inferplan.estimate.replica import NAMES
 from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -157,7 +158,7 @@ def _output(s: Subject) -> float:
     return max(s.load.osl_mean, 1.0) if s.scenario.task is Task.GENERATION else 1.0
 
 
-def _slots(s: Subject) -> np.ndarray:  # type: ignore[type-arg]
+def _slots(s: Subject) -> NDArray[np.float64]:
     return batch_slots(s.table, s.load, _output(s))
 
 
@@ -174,7 +175,7 @@ def _step(s: Subject) -> Iterator[Step]:
         "Step",
         "Read the weights",
         "(layers + LM head) / (bandwidth x weight_mbu)",
-        f"({_number(table.always_bytes)} + {_number(table.head_bytes)}) / ({bandwidth} * {constants['weight_mbu']:.9g})",
+        f"({_number(table.always_bytes)} + {_number(table.head_bytes)}) / ({bandwidth} * {constants['weight_mbu']})",
         _first(model.weights),
         "s",
         fit,

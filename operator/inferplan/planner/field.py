@@ -79,14 +79,16 @@ class Field:
     def free_slots(self, row: Ints) -> Ints:
         """Slots that can be had at most for each row."""
         most = (self._prices < UNAVAILABLE).sum(axis=1) - 1
-        return most[self._kind[row]]
+        slots: Ints = most[self._kind[row]]
+        return slots
 
     def most_replicas(self, row: Ints, budget_micro_usd: int | None) -> Ints:
         """Replicas that supply, ``maximum_gpus`` and budget allow."""
         limit = UNAVAILABLE - 1 if budget_micro_usd is None else min(UNAVAILABLE - 1, np.int64(budget_micro_usd))
         slots = ((self._prices <= limit).sum(axis=1) - 1)[self._kind[row]]
         by_gpus = self.scenario.hardware.maximum_gpus // self.gpus_per_replica[row]
-        return np.minimum(slots // self.shapes.pp[row], by_gpus)
+        most: Ints = np.minimum(slots // self.shapes.pp[row], by_gpus)
+        return most
 
     def preference(self, row: int) -> tuple[int, ...]:
         """Total order among equally cheap rows: evidence, quality, fewer GPUs, then catalog order."""

@@ -10,14 +10,16 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, Decimal
-from typing import Any
+from typing import Any, TypeVar
 
 from inferplan.domain.hardware import Terms
 from inferplan.domain.plan import Plan
-from inferplan.domain.scenario import HardwareSource, LoadKind, Lossy, Pin, Scenario
+from inferplan.domain.scenario import Budget, HardwareSource, LoadKind, Lossy, Pin, Scenario, Slo
 
 LARGEST_FLEET_GPUS = 2_048
 """How far the question "how many GPUs would do" is followed."""
+
+Part = TypeVar("Part", Slo, Budget)
 
 _CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
 
@@ -97,7 +99,7 @@ def _latency_knobs(scenario: Scenario) -> list[Knob]:
             loosened = replace(open_, slo=replace(open_.slo, **{attribute: needed_ms / 1e3}))
             return Setting(str(needed_ms), loosened, f"+{needed_ms - round(limit * 1e3):,} ms {words} (P{at})")
 
-        dropped = replace(scenario, slo=replace(slo, **{attribute: None}))
+        dropped = replace(scenario, slo=_without(slo, attribute))
         found.append(Knob(f"slo.{path}", f"{round(limit * 1e3)}", dropped, metric, fit))
     deadline = scenario.workload.deadline_s
     if deadline is not None:
@@ -301,7 +303,7 @@ def _budget_knobs(scenario: Scenario) -> list[Knob]:
             loosened = replace(open_, budget=replace(open_.budget, **{attribute: value}))
             return Setting(f"{value:f}", loosened, f"+${value - limit:f}{unit}")
 
-        dropped = replace(scenario, budget=replace(budget, **{attribute: None}))
+        dropped = replace(scenario, budget=_without(budget, attribute))
         found.append(Knob(f"budget.{path}", f"{limit:f}", dropped, "cost", fit))
     return found
 
@@ -337,6 +339,12 @@ def _pin_knobs(scenario: Scenario, pin: Pin) -> list[Knob]:
     everything = replace(scenario, pin=None)
     found.append(Knob("select.pin", "set", everything, "cost", lambda open_, _: Setting("(unset)", open_, "no pin")))
     return found
+
+
+def _without(value: Part, attribute: str) -> Part:
+    """Copy with one attribute unset."""
+    changes: dict[str, Any] = {attribute: None}
+    return replace(value, **changes)
 
 
 def _listed(values: tuple[str, ...]) -> str:

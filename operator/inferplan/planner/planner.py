@@ -142,7 +142,7 @@ class Planner:
         return budget, recommended, high_end_choice(field, scenario, recommended.choice)
 
     def _infeasibility(self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None) -> Infeasibility:
-        def best(changed: Scenario, minimise: str = "cost") -> Plan | None:
+        def best(changed: Scenario, minimise: str = "cost", /) -> Plan | None:
             return self.best(changed, inventory, minimise)
 
         offers = relaxations(scenario, best)

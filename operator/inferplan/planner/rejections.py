@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inferplan.domain.reasons import Rejection, RejectionCount, RejectionSummary
 from inferplan.planner.candidates import BATCH_LIMITS
@@ -71,7 +72,7 @@ def _of_load(field: Field, contest: Contest) -> list[RejectionCount]:
     return found
 
 
-def _nearest(limit: np.ndarray, actual: np.ndarray) -> int:  # type: ignore[type-arg]
+def _nearest(limit: NDArray[np.float64], actual: NDArray[np.float64]) -> int:
     """Index of the pair whose ratio is nearest to one; the first where there are no numbers."""
     with np.errstate(divide="ignore", invalid="ignore"):
         distance = np.abs(np.log(np.maximum(actual, 1e-12) / np.maximum(limit, 1e-12)))

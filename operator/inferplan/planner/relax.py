@@ -15,7 +15,7 @@ _BISECTIONS = 24
 class Best(Protocol):
     """Plans a scenario anew without explanations; None if nothing fits."""
 
-    def __call__(self, scenario: Scenario, minimise: str = "cost") -> Plan | None:
+    def __call__(self, scenario: Scenario, minimise: str = "cost", /) -> Plan | None:
         """Return the plan that minimises cost or another figure."""
         ...
 

@@ -28,7 +28,7 @@ def runs_per_month(cron: str) -> Decimal:
 
 
 def _matching(entry: str, low: int, high: int) -> int:
-    found = set()
+    found: set[int] = set()
     for part in entry.split(","):
         span, _, step = part.partition("/")
         first, _, last = span.partition("-")

@@ -188,8 +188,8 @@ def contest(field: Field, ask: Ask) -> Contest:
         names.append(reason)
         bounds, values = check(ask, ahead)
         fresh = (values > bounds) & (code[alive] < 0)
-        hit = alive[fresh]
-        code[hit], limit[hit], actual[hit] = len(names) - 1, bounds[fresh], values[fresh]
+        at = alive[fresh]
+        code[at], limit[at], actual[at] = len(names) - 1, bounds[fresh], values[fresh]
     good = code[alive] < 0
     left = alive[good]
     at_most = ahead.take(np.flatnonzero(good))
