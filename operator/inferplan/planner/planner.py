@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -159,9 +159,10 @@ class Planner:
         if custom is not None:
             model = custom_model(custom, self._catalog)
             return build_static(self._catalog, () if model is None else (model,), engines)
-        key = tuple(engine.id for engine in engines)
+        key = (scenario.task.value, *(engine.id for engine in engines))
         if key not in self._static:
-            self._static[key] = build_static(self._catalog, self._catalog.models, engines)
+            models = tuple(replace(model, task=scenario.task) for model in self._catalog.models)
+            self._static[key] = build_static(self._catalog, models, engines)
         return self._static[key]
 
     def _engines(self, scenario: Scenario) -> tuple[EngineSpec, ...]:

@@ -144,6 +144,8 @@ def _quality(subject: Subject) -> Iterator[Remark]:
     model = configuration.model
     if subject.scenario.model.custom is not None:
         yield _strength("TaskSpecific", f"{model.id} is your own model: its quality is what you measured")
+    elif subject.scenario.task is Task.CLASSIFICATION:
+        yield _caution("NeedsFineTuning", f"{model.id} needs a classification head and fine-tuning on your labels")
     elif quality.metric is not None:
         score = model.score(quality.metric)
         if score is not None:
