@@ -13,7 +13,7 @@ from inferplan.api.schema import spec_schema
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.scalars import PATTERN_HINTS
 from inferplan.api.yaml_scalars import shorten
-from inferplan.api.yaml_tree import Node, Path_
+from inferplan.api.yaml_tree import Node, FieldPath
 from inferplan.domain.errors import Fault
 
 _KINDS = {
@@ -30,7 +30,7 @@ _KINDS = {
 }
 
 
-def dotted(path: Path_) -> str:
+def dotted(path: FieldPath) -> str:
     """Write a path as people do.
 
     >>> dotted(("spec", "hardware", "owned", 0, "gpu"))
@@ -42,7 +42,7 @@ def dotted(path: Path_) -> str:
     return text
 
 
-def split_path(path: str) -> Path_:
+def split_path(path: str) -> FieldPath:
     """Undo :func:`dotted`.
 
     >>> split_path("spec.hardware.owned[0].gpu")
@@ -57,7 +57,7 @@ def split_path(path: str) -> Path_:
     return tuple(parts)
 
 
-def place(origin: str, node: Node, path: Path_) -> str:
+def place(origin: str, node: Node, path: FieldPath) -> str:
     """Name a place in a file: ``chatbot.yaml:12: spec.slo.percentile``."""
     name = dotted(path)
     return f"{origin}:{node.line_of(path)}: {name}" if name else f"{origin}:{node.line}"
@@ -85,11 +85,11 @@ def spurious(error: ErrorDetails) -> bool:
     return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
 
 
-def _path(error: ErrorDetails) -> Path_:
+def _path(error: ErrorDetails) -> FieldPath:
     return tuple(part for part in error["loc"] if part != "[key]")
 
 
-def _words(error: ErrorDetails, path: Path_) -> tuple[str, str]:  # noqa: PLR0911 - one return per kind of finding
+def _words(error: ErrorDetails, path: FieldPath) -> tuple[str, str]:  # noqa: PLR0911 - one return per kind of finding
     kind, value, context = error["type"], error["input"], error.get("ctx", {})
     if kind == "missing":
         return "required, but missing", _allowed_hint(_schema_at(path))
@@ -140,7 +140,7 @@ def _document_schema() -> dict[str, Any]:
     return {"type": "object", "properties": {"spec": spec_schema()}}
 
 
-def _schema_at(path: Path_) -> dict[str, Any]:
+def _schema_at(path: FieldPath) -> dict[str, Any]:
     """Return the schema at a path; empty where there is none."""
     schema: dict[str, Any] = _document_schema()
     for part in path:
@@ -160,7 +160,7 @@ def _allowed_hint(schema: dict[str, Any]) -> str:
     return ""
 
 
-def _unknown_hint(path: Path_) -> str:
+def _unknown_hint(path: FieldPath) -> str:
     """Suggest the nearest allowed name, or the place where a field of this name is known."""
     name = str(path[-1])
     siblings = list(_schema_at(path[:-1]).get("properties", {})) if len(path) > 1 else []

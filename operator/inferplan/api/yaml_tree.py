@@ -24,7 +24,7 @@ MAXIMUM_ALIASED_NODES = 20_000
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 Value = Scalar | list["Value"] | dict[str, "Value"]
-Path_ = tuple[str | int, ...]
+FieldPath = tuple[str | int, ...]
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Node:
             return {key: item.plain() for key, item in self.fields.items()}
         return self.scalar
 
-    def line_of(self, path: Path_) -> int:
+    def line_of(self, path: FieldPath) -> int:
         """Return the line of the deepest part of a path that exists."""
         node, line = self, self.line
         for part in path:
