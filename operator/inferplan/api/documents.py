@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from inferplan.api.faults import place, shape_fault, split_path, spurious
+from inferplan.api.faults import place, shape_faults, split_path
 from inferplan.api.suggest import nearest
 from inferplan.api.v1alpha1 import API_VERSION, GROUP, KIND, InferenceScenario
 from inferplan.api.yaml_scalars import shorten
@@ -138,9 +138,7 @@ def _scenario(node: Node, origin: str) -> ScenarioDocument | list[Fault]:
     try:
         resource = InferenceScenario.model_validate(node.plain())
     except ValidationError as error:
-        details = [detail for detail in error.errors(include_url=False) if not spurious(detail)]
-        details.sort(key=lambda detail: node.line_of(tuple(detail["loc"])))
-        return [shape_fault(detail, node, origin) for detail in details]
+        return shape_faults(error, node, origin)
     return ScenarioDocument(resource, origin, node)
 
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
 from inferplan.api.schema import spec_schema
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.scalars import PATTERN_HINTS
 from inferplan.api.yaml_scalars import shorten
-from inferplan.api.yaml_tree import Node, FieldPath
+from inferplan.api.yaml_tree import FieldPath, Node
 from inferplan.domain.errors import Fault
 
 _KINDS = {
@@ -63,34 +64,44 @@ def place(origin: str, node: Node, path: FieldPath) -> str:
     return f"{origin}:{node.line_of(path)}: {name}" if name else f"{origin}:{node.line}"
 
 
-def shape_fault(error: ErrorDetails, node: Node, origin: str) -> Fault:
-    """Put one finding of pydantic into words.
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    """One thing that pydantic found."""
+
+    kind: str
+    path: FieldPath
+    value: object
+    context: Mapping[str, Any]
+    message: str
+
+
+def shape_faults(error: ValidationError, node: Node, origin: str) -> list[Fault]:
+    """Put everything that pydantic found into words, in the order of the lines.
 
     Parameters
     ----------
     error
-        One of ``ValidationError.errors()``.
+        What validation raised.
     node
-        Tree of the document, for the line.
+        Tree of the document, for the lines.
     origin
         Name of the file.
     """
-    path = _path(error)
-    problem, fix = _words(error, path)
-    return Fault(place(origin, node, path), problem, fix)
+    findings = sorted(_findings(error), key=lambda finding: node.line_of(finding.path))
+    return [Fault(place(origin, node, finding.path), *_words(finding)) for finding in findings]
 
 
-def spurious(error: ErrorDetails) -> bool:
-    """Whether a list is only too short because its entries are at fault, which is said already."""
-    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+def _findings(error: ValidationError) -> Iterator[_Finding]:
+    for detail in error.errors(include_url=False):
+        context, value = detail.get("ctx", {}), detail["input"]
+        if detail["type"] == "too_short" and len(value) >= context["min_length"]:
+            continue  # its entries are at fault, which is said already
+        path = tuple(part for part in detail["loc"] if part != "[key]")
+        yield _Finding(detail["type"], path, value, context, detail["msg"])
 
 
-def _path(error: ErrorDetails) -> FieldPath:
-    return tuple(part for part in error["loc"] if part != "[key]")
-
-
-def _words(error: ErrorDetails, path: FieldPath) -> tuple[str, str]:  # noqa: PLR0911 - one return per kind of finding
-    kind, value, context = error["type"], error["input"], error.get("ctx", {})
+def _words(finding: _Finding) -> tuple[str, str]:  # noqa: PLR0911 - one return per kind of finding
+    kind, value, context, path = finding.kind, finding.value, finding.context, finding.path
     if kind == "missing":
         return "required, but missing", _allowed_hint(_schema_at(path))
     if kind == "extra_forbidden":
@@ -114,7 +125,7 @@ def _words(error: ErrorDetails, path: FieldPath) -> tuple[str, str]:  # noqa: PL
         unit = "characters" if kind.startswith("string") else "entries"
         word, key = ("at most", "max_length") if kind.endswith("long") else ("at least", "min_length")
         return f"must have {word} {context[key]} {unit}", ""
-    return shorten(error["msg"], 200), ""
+    return shorten(finding.message, 200), ""
 
 
 def _is_number(value: object) -> bool:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from inferplan.api.cluster_objects import Container, NodeObject, PodObject
 from inferplan.api.documents import opened_documents
-from inferplan.api.faults import place, shape_fault
+from inferplan.api.faults import place, shape_faults
 from inferplan.api.node_labels import (
     GPU_RESOURCES,
     HINT_LABELS,
@@ -80,7 +80,7 @@ def read_inventory(data: bytes | str, origin: str, catalog: Catalog) -> Inventor
             elif kind is not None and kind.scalar == "Pod":
                 pods.append(PodObject.model_validate(tree.plain()))
         except ValidationError as error:
-            faults.extend(shape_fault(detail, tree, origin) for detail in error.errors(include_url=False))
+            faults.extend(shape_faults(error, tree, origin))
     if not nodes and not faults:
         faults.append(Fault(origin, "no Node in it", "make it with `kubectl get nodes -o yaml`"))
     if faults:

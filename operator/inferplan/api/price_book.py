@@ -11,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from inferplan.api.faults import place, shape_fault
+from inferplan.api.faults import place, shape_faults
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.scalars import Amount, Name, Relaxed, SpecModel
 from inferplan.api.yaml_tree import Node, parse_trees, read_bytes
@@ -104,7 +104,7 @@ def _entry(node: Node, origin: str, catalog: Catalog) -> Offering | list[Fault]:
     try:
         price = Price.model_validate(node.plain())
     except ValidationError as error:
-        return [shape_fault(detail, node, origin) for detail in error.errors(include_url=False)]
+        return shape_faults(error, node, origin)
     faults = []
     gpu = catalog.gpu(price.gpu)
     if gpu is None:
