@@ -29,6 +29,7 @@ from inferplan.api.yaml_scalars import shorten
 from inferplan.domain.model import Task
 from inferplan.domain.plan import GrowthStep, Infeasibility, Outcome, Plan, WhatIf
 from inferplan.domain.reasons import REASON_TEXT, Rejection, RejectionSummary
+from inferplan.domain.scenario import LoadKind
 
 
 def outcome_to_status(
@@ -92,7 +93,7 @@ def summary(outcome: Outcome) -> str:
     if plan is None:
         return _no_plan(outcome)
     cost = f"{dollars(plan.cost.per_hour)}/h"
-    if outcome.scenario.task is Task.CLASSIFICATION:
+    if outcome.scenario.task is Task.CLASSIFICATION or outcome.scenario.workload.kind is LoadKind.OFFLINE:
         speed = f"{figure(plan.estimate.requests_per_s, 3)} items/s"
     else:
         speed = f"TTFT p95 {seconds(plan.estimate.ttft.p95.expected)}"

@@ -6,6 +6,8 @@ import json
 from dataclasses import replace
 from decimal import Decimal
 
+import pytest
+
 from inferplan.api.resolve import Resolved
 from inferplan.api.status import outcome_to_status, status_document, summary
 from inferplan.api.v1alpha1 import InferenceScenarioStatus
@@ -14,7 +16,8 @@ from inferplan.domain.estimate import Range
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Miss
 from inferplan.domain.reasons import ReasonCode
-from tests.builders import make_scenario
+from inferplan.domain.scenario import LoadKind, Scenario
+from tests.builders import make_scenario, make_workload
 from tests.unit.api.outcomes import make_estimate, make_infeasible_outcome, make_outcome, make_plan
 
 
@@ -24,9 +27,15 @@ def test_the_outcome_is_told_in_one_line() -> None:
     )
 
 
-def test_a_classifier_is_told_by_its_items() -> None:
-    outcome = make_outcome(scenario=make_scenario(task=Task.CLASSIFICATION))
-    assert summary(outcome).endswith("$6.88/h, 2.5 items/s")
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        make_scenario(task=Task.CLASSIFICATION),
+        make_scenario(workload=make_workload(kind=LoadKind.OFFLINE, concurrent_users=None, items=9, deadline_s=60.0)),
+    ],
+)
+def test_a_classifier_or_a_batch_run_is_told_by_its_items(scenario: Scenario) -> None:
+    assert summary(make_outcome(scenario=scenario)).endswith("$6.88/h, 2.5 items/s")
 
 
 def test_a_pin_that_misses_says_so() -> None:
