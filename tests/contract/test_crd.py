@@ -15,6 +15,7 @@ from inferplan.api.documents import read_scenario_file, read_scenarios
 from inferplan.api.nodes import read_inventory_file
 from inferplan.api.price_book import read_price_book_file
 from inferplan.api.status import outcome_to_status, status_document
+from inferplan.catalog import load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import InputError
 from tests.unit.api.catalogs import HEAD, make_api_catalog
@@ -257,9 +258,7 @@ def test_what_a_rule_refuses_conversion_refuses_too(spec: str) -> None:
 @pytest.fixture(scope="module")
 def shipped() -> Catalog:
     """The catalog that comes with the package."""
-    loader = pytest.importorskip("inferplan.catalog")
-    catalog: Catalog = loader.load_catalog()
-    return catalog
+    return load_catalog()
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated
@@ -80,16 +78,6 @@ def read_price_book(data: bytes | str, origin: str, catalog: Catalog) -> tuple[O
     if faults:
         raise InputError(faults)
     return tuple(found.values())
-
-
-def with_price_book(catalog: Catalog, prices: tuple[Offering, ...]) -> Catalog:
-    """Return the catalog with a user's prices in place of its own; its digest tells the difference."""
-    replaced = {_key(price) for price in prices}
-    kept = [offering for offering in catalog.offerings if _key(offering) not in replaced]
-    offerings = tuple(sorted([*kept, *prices], key=lambda offer: (*_key(offer), offer.gpu, offer.gpu_count)))
-    text = "\n".join([catalog.digest, *sorted(repr(price) for price in prices)])
-    digest = hashlib.sha256(text.encode()).hexdigest() if prices else catalog.digest
-    return replace(catalog, offerings=offerings, digest=digest)
 
 
 def _key(offering: Offering) -> tuple[str, str, str, Terms]:
