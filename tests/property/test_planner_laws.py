@@ -20,8 +20,9 @@ from inferplan.planner import Planner
 from inferplan.planner.candidates import BATCH_LIMITS
 from inferplan.planner.field import budget_micro_usd
 from inferplan.planner.load import forecast
-from inferplan.planner.search import Ask, cheapest, passes
+from inferplan.planner.search import cheapest
 from inferplan.planner.supply import UNAVAILABLE
+from inferplan.planner.targets import Ask, passes
 from tests.builders import make_catalog, make_gpu, make_mixtral, make_model, make_offering, make_t4
 
 SMALL = make_model(
@@ -132,7 +133,7 @@ def test_the_planner_finds_what_trying_everything_finds(scenario: Scenario) -> N
             good &= cost <= limit
         if good.any():
             best = cost[good].min()
-    found = cheapest(field, attempt.contest)
+    found = cheapest(attempt.contest)
     assert (UNAVAILABLE if found is None else found.cost_micro_usd) == best
 
 

@@ -20,10 +20,20 @@ from inferplan.domain.hardware import Market, Offering, Terms
 from inferplan.domain.units import MICRO_USD
 
 OURS = Path(__file__).parent / "data"
-COLUMNS = (
-    "provider,region,instance_type,gpu,gpu_count,vcpus,memory_gib,market,"
-    "on_demand_usd_per_hour,spot_usd_per_hour,as_of,source"
-).split(",")
+COLUMNS = [
+    "provider",
+    "region",
+    "instance_type",
+    "gpu",
+    "gpu_count",
+    "vcpus",
+    "memory_gib",
+    "market",
+    "on_demand_usd_per_hour",
+    "spot_usd_per_hour",
+    "as_of",
+    "source",
+]
 _PRICES = ((Terms.ON_DEMAND, "on_demand_usd_per_hour"), (Terms.SPOT, "spot_usd_per_hour"))
 _LARGEST_FILE_BYTES = 5_000_000
 
@@ -79,8 +89,9 @@ def _read_folder(root: Path, records: Records, prefix: str) -> None:
         _read_offerings(path, f"{prefix}offerings/{path.name}", records)
     for path in sorted((root / "offerings").glob("*.toml")):
         table = _toml(path, f"{prefix}offerings/{path.name}", records)
-        tags = table.get("tags", []) if table else []
-        records.tags.update(str(tag["tag"]) for tag in tags if isinstance(tag, dict) and "tag" in tag)
+        tags = table.get("tags") if table else None
+        if isinstance(tags, list):
+            records.tags.update(str(tag["tag"]) for tag in tags if isinstance(tag, dict) and "tag" in tag)
 
 
 def _bytes(path: Path, name: str, records: Records) -> bytes | None:

@@ -25,13 +25,23 @@ from inferplan.estimate.queueing import (
     lognormal_sigma,
     wait_quantile,
 )
-from inferplan.estimate.replica import EVIDENCE, RANGE_KEYS, ReplicaTable, build_replicas
+from inferplan.estimate.replica import EVIDENCE, ReplicaTable, build_replicas
 from inferplan.estimate.roofline import StepModel, step_model
 from inferplan.estimate.throughput import Serving
 
 Floats = NDArray[np.float64]
 
-__all__ = ["Prediction", "Quantiles", "ReplicaLoad", "ReplicaTable", "build_replicas", "estimate", "predict"]
+__all__ = [
+    "Prediction",
+    "Quantiles",
+    "ReplicaLoad",
+    "ReplicaTable",
+    "build_replicas",
+    "estimate",
+    "predict",
+    "saturation",
+    "throughput_low",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,17 +124,15 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     Latencies never fall when the load of a replica or its prompts grow, and never rise with bandwidth or peak FLOP/s.
     """
     classify = load.task is Task.CLASSIFICATION
-    output = 1.0 if classify else max(load.osl_mean, 1.0)
-    prefix = min(load.shared_prefix_tokens, max(load.isl_mean - 1.0, 0.0))
-    new_tokens = np.full(len(table), max(load.isl_mean - prefix, 1.0))
+    output, prefix, new_tokens = _tokens(table, load)
     slots = batch_slots(table, load, output)
     step = step_model(table, load.isl_mean + output / 2.0)
-    prompt = prompt_time(table, step, tokens=new_tokens, prefix=np.full(len(table), prefix), sequences=slots * 0.5)
+    prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
     serving = _serving(table, load, step, prompt, output, slots)
     tokens = np.full(len(table), load.isl_mean + output / 2.0)
     held = serving.running * sequence_bytes_of(table, tokens)
     ttft, tpot, e2e = _latencies(table, load, step, prompt, output, serving)
-    low_high = {key: _factors(table, key, load.kind) for key in ("ttft", "tpot", "e2e", "throughput")}
+    low_high = {key: table.factors(key, load.kind.value) for key in ("ttft", "tpot", "e2e", "throughput")}
     return Prediction(
         ttft=ttft,
         tpot=tpot,
@@ -146,6 +154,27 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         output_tps_per_user=np.zeros(len(table)) if classify else 1.0 / serving.tpot_s,
         output_tps_total=np.zeros(len(table)) if classify else serving.completed_rps * output,
     )
+
+
+def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
+    """Requests per second at which each replica saturates, shape (n,); the ``capacity_rps`` of :func:`predict`."""
+    output, prefix, new_tokens = _tokens(table, load)
+    slots = batch_slots(table, load, output)
+    step = step_model(table, load.isl_mean + output / 2.0)
+    prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
+    return throughput.saturation_rps(step, prompt, output, slots)
+
+
+def throughput_low(table: ReplicaTable, kind: LoadKind) -> Floats:
+    """Factor to the careful end of throughput, shape (n,)."""
+    return table.factors("throughput", kind.value)[0]
+
+
+def _tokens(table: ReplicaTable, load: ReplicaLoad) -> tuple[float, Floats, Floats]:
+    """Output tokens, cached and new prompt tokens of a request."""
+    output = 1.0 if load.task is Task.CLASSIFICATION else max(load.osl_mean, 1.0)
+    prefix = min(load.shared_prefix_tokens, max(load.isl_mean - 1.0, 0.0))
+    return output, np.full(len(table), prefix), np.full(len(table), max(load.isl_mean - prefix, 1.0))
 
 
 def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: float) -> Floats:
@@ -186,7 +215,7 @@ def _latencies(
     overhead = table.constant("request_overhead_s")
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
-    higher = throughput.time_per_output_token(step, prompt, output, serving.running + spread)
+    higher = throughput.pace(step, prompt, output, serving.running + spread).tpot_s
     slope = np.maximum(higher - serving.tpot_s, 0.0)
     random_slots = load.kind is LoadKind.OPEN_LOOP
     ttft: dict[int, Floats] = {}
@@ -227,11 +256,6 @@ def _batch_variance(load: ReplicaLoad, serving: Serving) -> Floats:
     return np.zeros_like(serving.running)
 
 
-def _factors(table: ReplicaTable, metric: str, kind: LoadKind) -> tuple[Floats, Floats]:
-    at = RANGE_KEYS.index((metric, kind.value))
-    return table.ranges[:, 2 * at], table.ranges[:, 2 * at + 1]
-
-
 def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: float | None = None) -> Estimate:
     """Spell one row out for ``replicas`` equal replicas; ``table`` has exactly one row.
 
@@ -269,7 +293,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
         utilization=float(p.utilization[0]),
         run_duration_s=duration,
         evidence=EVIDENCE[int(table.evidence_code[0])],
-        evidence_detail=table.details[int(table.detail[0])],
+        evidence_detail=table.detail(0),
     )
 
 

@@ -32,6 +32,25 @@ LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES = 1024.0, 256.0
 """``max_num_seqs`` for which the sampler's memory is reserved, as the engine's defaults do by GPU."""
 
 
+RANGE_KEYS = tuple(
+    (metric, load)
+    for metric in ("ttft", "tpot", "e2e", "throughput")
+    for load in ("closed_loop", "open_loop", "offline")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Founded:
+    """Calibrated constants, ranges and their words for every (engine, GPU).
+
+    ``constants`` has shape (pairs, len(NAMES)); ``ranges`` shape (pairs, 2 len(RANGE_KEYS)), low before high.
+    """
+
+    constants: Floats
+    ranges: Floats
+    details: tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class ReplicaTable:
     """Columns of shape (n,). Bytes, FLOP and rates are those of one GPU unless said otherwise.
@@ -50,8 +69,6 @@ class ReplicaTable:
         KV bytes that one decode token reads per token of context (window: up to ``kv_window_tokens``).
     peak_flops_per_s
         Dense peak in the arithmetic that the weights run in.
-    ranges
-        Low and high factors, shape (n, 8): TTFT, TPOT, E2E, throughput for closed and open loop.
     """
 
     tp: Floats
@@ -86,11 +103,9 @@ class ReplicaTable:
     low_precision: Floats
     weight_only: Floats
     evidence_code: Floats
-    ranges: Floats
-    constants: Floats
-    """Shape (n, len(NAMES))."""
-    details: tuple[str, ...]
-    detail: Ints
+    pair: Ints
+    """Index of the row's (engine, GPU) in ``founded``."""
+    founded: Founded
 
     def __len__(self) -> int:
         """Count the rows."""
@@ -98,20 +113,23 @@ class ReplicaTable:
 
     def constant(self, name: str) -> Floats:
         """One calibrated constant, shape (n,)."""
-        return self.constants[:, NAMES.index(name)]
+        values: Floats = self.founded.constants[self.pair, NAMES.index(name)]
+        return values
+
+    def factors(self, metric: str, load: str) -> tuple[Floats, Floats]:
+        """Low and high factor of a metric under a kind of load, shape (n,) each."""
+        at = 2 * RANGE_KEYS.index((metric, load))
+        return self.founded.ranges[self.pair, at], self.founded.ranges[self.pair, at + 1]
+
+    def detail(self, row: int) -> str:
+        """What the predictions of a row stand on, in words."""
+        return self.founded.details[int(self.pair[row])]
 
     def take(self, rows: NDArray[np.intp] | NDArray[np.int64]) -> ReplicaTable:
         """Keep some rows, in the order given."""
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
-        taken: dict[str, Any] = {n: c if isinstance(c, tuple) else c[rows] for n, c in columns.items()}
+        taken: dict[str, Any] = {n: c if n == "founded" else c[rows] for n, c in columns.items()}
         return ReplicaTable(**taken)
-
-
-RANGE_KEYS = tuple(
-    (metric, load)
-    for metric in ("ttft", "tpot", "e2e", "throughput")
-    for load in ("closed_loop", "open_loop", "offline")
-)
 
 
 def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
@@ -195,10 +213,12 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         low_precision=(native[weight, gpu] > 0).astype(np.float64),
         weight_only=(native[weight, gpu] < 0).astype(np.float64),
         evidence_code=np.array([float(EVIDENCE.index(r.evidence)) for r in flat])[pairs],
-        ranges=np.array([_range_row(r) for r in flat])[pairs],
-        constants=np.array([[getattr(r.constants, name) for name in NAMES] for r in flat])[pairs],
-        details=tuple(r.detail for r in flat),
-        detail=pairs,
+        pair=pairs,
+        founded=Founded(
+            constants=np.array([[getattr(r.constants, name) for name in NAMES] for r in flat]),
+            ranges=np.array([_range_row(r) for r in flat]),
+            details=tuple(r.detail for r in flat),
+        ),
     )
 
 

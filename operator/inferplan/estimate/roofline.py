@@ -43,14 +43,18 @@ def touched_share(tokens: Floats, experts: Floats, experts_per_token: Floats) ->
 
     Notes
     -----
-    ``1 - (1 - k / E)^tokens``; 1 for dense models. Mixtral (2 of 8) with 24 sequences: 99.9 %.
+    ``1 - (1 - k / E)^tokens``; 0 for dense models, which have none. Mixtral (2 of 8) with 24 sequences: 99.9 %.
 
     >>> round(float(touched_share(np.array(24.0), np.array(8.0), np.array(2.0))), 4)
     0.999
     """
-    share = np.where(experts > 0, experts_per_token / np.maximum(experts, 1.0), 1.0)
-    left = np.log1p(-np.minimum(share, 1.0 - 1e-12))
-    return -np.expm1(tokens * left)
+    return -np.expm1(tokens * log_untouched(experts, experts_per_token))
+
+
+def log_untouched(experts: Floats, experts_per_token: Floats) -> Floats:
+    """Logarithm of the chance that one token leaves a given expert alone; zero for dense models."""
+    share = np.where(experts > 0, experts_per_token / np.maximum(experts, 1.0), 0.0)
+    return np.log1p(-np.minimum(share, 1.0 - 1e-12))
 
 
 def kv_read_bytes(table: ReplicaTable, context: Floats) -> Floats:
@@ -66,14 +70,15 @@ def kv_read_bytes(table: ReplicaTable, context: Floats) -> Floats:
 class StepModel:
     """A step's coefficients for one set of replicas and one context length [s], shape (n,) each.
 
-    ``weights`` and ``experts`` are times of full reads; the others are per sequence or per token of one stage.
+    ``weights`` and ``routed`` are times of full reads, ``left_log`` the logarithm of the share of
+    experts that one token leaves alone, ``sparse`` whether there are experts at all; the others are per sequence
+    or per token of one stage.
     """
 
     pp: Floats
     weights: Floats
     routed: Floats
-    experts: Floats
-    experts_per_token: Floats
+    left_log: Floats
     compute_per_token: Floats
     head_per_sequence: Floats
     kv_per_sequence: Floats
@@ -81,13 +86,14 @@ class StepModel:
     per_sequence: Floats
     per_token: Floats
     reduce_per_token: Floats
+    sparse: bool
 
     def time(self, sequences: Floats, prompt_tokens: Floats | float = 0.0) -> Floats:
         """Time of one step of the whole replica [s]."""
         b = sequences / self.pp
         p = prompt_tokens / self.pp
         tokens = b + p
-        memory = self.weights + self.routed * touched_share(tokens, self.experts, self.experts_per_token)
+        memory = self.weights + self.routed * -np.expm1(tokens * self.left_log) if self.sparse else self.weights
         arithmetic = tokens * self.compute_per_token + b * self.head_per_sequence
         beside = b * (self.kv_per_sequence + self.per_sequence) + p * self.per_token + tokens * self.reduce_per_token
         return self.pp * (smooth_max(memory, arithmetic) + beside + self.fixed)
@@ -108,8 +114,8 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
         pp=table.pp,
         weights=(table.always_bytes + table.head_bytes) / (bandwidth * c("weight_mbu")),
         routed=table.routed_bytes / (bandwidth * c("expert_mbu")),
-        experts=table.experts,
-        experts_per_token=table.experts_per_token,
+        left_log=log_untouched(table.experts, table.experts_per_token),
+        sparse=bool(np.any(table.routed_bytes > 0)),
         compute_per_token=table.layer_flop_per_token * slowdown / (table.peak_flops_per_s * mfu),
         head_per_sequence=table.head_flop_per_token / (table.peak_attention_flops_per_s * c("mfu")),
         kv_per_sequence=kv_read_bytes(table, context) / (bandwidth * c("kv_mbu")),

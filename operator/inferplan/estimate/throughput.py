@@ -19,8 +19,8 @@ from inferplan.estimate.roofline import StepModel
 
 Floats = NDArray[np.float64]
 
-ITERATIONS = 16
-"""Bisections; the running batch is found to 2^-16 of the limit."""
+ITERATIONS = 14
+"""Bisections; the running batch is found to 2^-14 of the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,40 +65,47 @@ class Serving:
         return self.step_wait_s + self.prompt_busy * self.prompt_wait_s + self.slot_busy * self.slot_wait_s
 
 
-def time_per_output_token(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Floats:
-    """Mean time per output token with ``running`` sequences, prompts of the others included [s]."""
-    return step.time(running) + np.maximum(running - 1.0, 0.0) / output * prompt.others
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast things go while a number of sequences runs; shape (n,)."""
+
+    step_s: Floats
+    tpot_s: Floats
+    service_s: Floats
+    prompt_busy: Floats
+    prompt_wait_s: Floats
+
+    @property
+    def before_s(self) -> Floats:
+        """Mean wait for the step under way and for other prompts [s]."""
+        return self.step_s / 2.0 + self.prompt_busy * self.prompt_wait_s
 
 
-def service_time(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Floats:
-    """Time that a request spends in its slot [s]: its prompt, then ``output - 1`` further tokens."""
-    return prompt.alone + (output - 1.0) * time_per_output_token(step, prompt, output, running)
-
-
-def prompt_busy(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Floats:
-    """Share of time in which the engine works on the prompts of other requests.
+def pace(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Pace:
+    """Work out the pace with ``running`` sequences.
 
     Notes
     -----
-    ``r = (b - 1) P / ((b - 1) P + o x step)``: while a request yields its ``o`` tokens, each of the others starts once.
+    With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
+    ``prompt + (o - 1) TPOT``; prompts keep the engine busy for ``r = (b - 1) P / ((b - 1) P + o step)``; who finds
+    other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue before it).
     """
+    step_s = step.time(running)
     others = np.maximum(running - 1.0, 0.0) * prompt.others
-    return others / (others + output * step.time(running))
-
-
-def prompt_wait(prompt: PromptTime, busy: Floats) -> Floats:
-    """Mean wait of those who find other prompts before them [s].
-
-    Notes
-    -----
-    ``P / (2 (1 - r))``: half of the one under way and the queue before it (M/D/1).
-    """
-    return prompt.others / (2.0 * (1.0 - busy))
+    tpot = step_s + others / output
+    busy = others / (others + output * step_s)
+    return Pace(
+        step_s=step_s,
+        tpot_s=tpot,
+        service_s=prompt.alone + (output - 1.0) * tpot,
+        prompt_busy=busy,
+        prompt_wait_s=prompt.others / (2.0 * (1.0 - busy)),
+    )
 
 
 def saturation_rps(step: StepModel, prompt: PromptTime, output: float, slots: Floats) -> Floats:
     """Requests per second with all slots running."""
-    return slots / service_time(step, prompt, output, slots)
+    return slots / pace(step, prompt, output, slots).service_s
 
 
 def bisect(high: Floats, too_high: Callable[[Floats], NDArray[np.bool_]]) -> Floats:
@@ -123,34 +130,40 @@ def closed_loop(
     than there are slots, the rest waits: ``wait = N / capacity - Z - S``.
     """
 
-    def before(running: Floats) -> Floats:
-        busy = prompt_busy(step, prompt, output, running)
-        return step.time(running) / 2.0 + busy * prompt_wait(prompt, busy)
-
     def too_many(running: Floats) -> NDArray[np.bool_]:
-        in_slot = service_time(step, prompt, output, running)
-        return running * (think_time_s + before(running) + in_slot) > users * in_slot
+        now = pace(step, prompt, output, running)
+        return running * (think_time_s + now.before_s + now.service_s) > users * now.service_s
 
     running = bisect(np.minimum(slots, users), too_many)
-    capacity = saturation_rps(step, prompt, output, slots)
-    service = service_time(step, prompt, output, running)
-    waits = before(running)
-    full = users / capacity - think_time_s - service_time(step, prompt, output, slots) - before(slots)
-    queued = np.maximum(full, 0.0)
-    completed = users / (think_time_s + waits + service + queued)
-    busy = prompt_busy(step, prompt, output, running)
+    now, full = pace(step, prompt, output, running), pace(step, prompt, output, slots)
+    capacity = slots / full.service_s
+    queued = np.maximum(users / capacity - think_time_s - full.service_s - full.before_s, 0.0)
+    completed = users / (think_time_s + now.before_s + now.service_s + queued)
+    return _serving(running, now, queued, (queued > 0).astype(np.float64), completed, capacity, completed / capacity)
+
+
+def _serving(
+    running: Floats,
+    now: Pace,
+    slot_wait_s: Floats,
+    slot_busy: Floats,
+    completed_rps: Floats,
+    capacity_rps: Floats,
+    utilization: Floats,
+    variability: float = 1.0,
+) -> Serving:
     return Serving(
         running=running,
-        tpot_s=time_per_output_token(step, prompt, output, running),
-        service_s=service,
-        step_wait_s=step.time(running) / 2.0,
-        prompt_wait_s=prompt_wait(prompt, busy),
-        prompt_busy=busy,
-        slot_wait_s=queued,
-        slot_busy=(queued > 0).astype(np.float64),
-        completed_rps=completed,
-        capacity_rps=capacity,
-        utilization=completed / capacity,
+        tpot_s=now.tpot_s,
+        service_s=now.service_s,
+        step_wait_s=now.step_s / 2.0,
+        prompt_wait_s=now.prompt_wait_s * max(variability, 1.0),
+        prompt_busy=now.prompt_busy,
+        slot_wait_s=slot_wait_s,
+        slot_busy=slot_busy,
+        completed_rps=completed_rps,
+        capacity_rps=capacity_rps,
+        utilization=utilization,
     )
 
 
@@ -170,44 +183,21 @@ def open_loop(
     """
 
     def too_many(running: Floats) -> NDArray[np.bool_]:
-        return running > rate_rps * service_time(step, prompt, output, running)
+        return running > rate_rps * pace(step, prompt, output, running).service_s
 
     capacity = saturation_rps(step, prompt, output, slots)
     running = bisect(slots, too_many)
-    service = service_time(step, prompt, output, running)
+    now = pace(step, prompt, output, running)
     utilization = rate_rps / capacity
-    busy = prompt_busy(step, prompt, output, running)
     chance = slot_chance(utilization, slots)
-    return Serving(
-        running=running,
-        tpot_s=time_per_output_token(step, prompt, output, running),
-        service_s=service,
-        step_wait_s=step.time(running) / 2.0,
-        prompt_wait_s=prompt_wait(prompt, busy) * max(variability, 1.0),
-        prompt_busy=busy,
-        slot_wait_s=slot_wait(utilization, slots, service, variability) / np.maximum(chance, 1e-12),
-        slot_busy=chance,
-        completed_rps=np.minimum(rate_rps, capacity),
-        capacity_rps=capacity,
-        utilization=utilization,
-    )
+    waits = slot_wait(utilization, slots, now.service_s, variability) / np.maximum(chance, 1e-12)
+    completed = np.minimum(rate_rps, capacity)
+    return _serving(running, now, waits, chance, completed, capacity, utilization, variability)
 
 
 def offline(step: StepModel, prompt: PromptTime, output: float, *, slots: Floats) -> Serving:
     """Everything is there at once: all slots run until the work is done."""
-    capacity = saturation_rps(step, prompt, output, slots)
-    busy = prompt_busy(step, prompt, output, slots)
+    now = pace(step, prompt, output, slots)
+    capacity = slots / now.service_s
     nothing = np.zeros_like(capacity)
-    return Serving(
-        running=slots,
-        tpot_s=time_per_output_token(step, prompt, output, slots),
-        service_s=service_time(step, prompt, output, slots),
-        step_wait_s=step.time(slots) / 2.0,
-        prompt_wait_s=prompt_wait(prompt, busy),
-        prompt_busy=busy,
-        slot_wait_s=nothing,
-        slot_busy=nothing,
-        completed_rps=capacity,
-        capacity_rps=capacity,
-        utilization=np.ones_like(capacity),
-    )
+    return _serving(slots, now, nothing, nothing, capacity, capacity, np.ones_like(capacity))

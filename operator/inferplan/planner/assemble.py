@@ -22,7 +22,8 @@ from inferplan.planner.field import Field
 from inferplan.planner.load import replica_load
 from inferplan.planner.remarks import Subject, analyse, compatibility
 from inferplan.planner.schedule import runs_per_month
-from inferplan.planner.search import LOAD_UNITS, Choice
+from inferplan.planner.search import Choice
+from inferplan.planner.targets import LOAD_UNITS
 from inferplan.planner.tiers import TierChoice
 
 

@@ -59,15 +59,14 @@ class Field:
         """Machines of one replica, shape (n,)."""
         return self.shapes.pp
 
-    def batch_limits(self) -> tuple[Ints, Ints]:
-        """Every row with every batch limit that its KV pool holds: (row, max_num_seqs)."""
+    def batch_limits(self, rows: Ints) -> tuple[Ints, Ints]:
+        """Those rows with every batch limit that their KV pools hold: (row, max_num_seqs)."""
         pin = self.scenario.pin
         if pin is not None and pin.max_num_seqs is not None:
-            rows = np.arange(len(self.shapes))
             return rows, np.full(len(rows), pin.max_num_seqs, dtype=np.int64)
         limits = np.array(BATCH_LIMITS, dtype=np.int64)
-        row, column = np.nonzero(limits[None, :] <= np.maximum(1, self.largest_batch)[:, None])
-        return row.astype(np.int64), limits[column]
+        at, column = np.nonzero(limits[None, :] <= np.maximum(1, self.largest_batch[rows])[:, None])
+        return rows[at], limits[column]
 
     def cost(self, row: Ints, replicas: Ints) -> Ints:
         """Cheapest cost [micro-USD/h] of that many replicas; UNAVAILABLE if they cannot be had."""

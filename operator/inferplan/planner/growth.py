@@ -6,7 +6,8 @@ from inferplan.domain.plan import GrowthStep
 from inferplan.domain.scenario import Scenario, Tier
 from inferplan.planner.assemble import assemble
 from inferplan.planner.field import Field
-from inferplan.planner.search import Ask, cheapest, contest
+from inferplan.planner.search import cheapest, contest
+from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice
 
 
@@ -18,7 +19,7 @@ def growth(field: Field, scenario: Scenario) -> tuple[GrowthStep, ...]:
     steps = []
     for factor in scenario.growth_factors:
         ask = Ask(scenario, load_factor=float(factor), lift_budget=True)
-        choice = cheapest(field, contest(field, ask))
+        choice = cheapest(contest(field, ask))
         plan = None
         if choice is not None:
             plan = assemble(field, scenario, TierChoice(Tier.BUDGET, choice, ()), load_factor=float(factor))

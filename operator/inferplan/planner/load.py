@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind, Scenario
-from inferplan.estimate.estimator import Prediction, ReplicaLoad, predict
+from inferplan.estimate.estimator import Prediction, ReplicaLoad, predict, saturation, throughput_low
 from inferplan.planner.constraints import max_model_len
 
 if TYPE_CHECKING:
@@ -78,6 +78,15 @@ def forecast(
     """Predict each candidate and keep what the targets are judged on."""
     prediction = predict(field.replica.take(row), replica_load(scenario, replicas, max_num_seqs, load_factor))
     return careful(prediction, scenario, replicas, load_factor)
+
+
+def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints) -> Floats:
+    """Requests per second at which one replica saturates; the careful end for batch runs, shape (m,)."""
+    table = field.replica.take(row)
+    capacity = saturation(table, replica_load(scenario, 1, max_num_seqs))
+    if scenario.workload.kind is LoadKind.OFFLINE:
+        return capacity * throughput_low(table, scenario.workload.kind)
+    return capacity
 
 
 def careful(prediction: Prediction, scenario: Scenario, replicas: Ints, load_factor: float) -> Forecast:

@@ -22,8 +22,9 @@ from inferplan.planner.growth import growth
 from inferplan.planner.load import replica_load
 from inferplan.planner.rejections import summarise, turned_rejections
 from inferplan.planner.relax import relaxations
-from inferplan.planner.search import Ask, Choice, Contest, cheapest, contest, extreme
+from inferplan.planner.search import Choice, Contest, cheapest, contest, extreme
 from inferplan.planner.supply import MarketSupply, NodeSupply, NoSupply, Supply
+from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice, budget_choice, high_end_choice, recommended_choice
 from inferplan.planner.what_ifs import what_ifs
 
@@ -78,7 +79,7 @@ class Planner:
             chosen=chosen,
             tiers=tiers,
             infeasibility=infeasibility,
-            rejected=summarise(attempt.filtered, attempt.field, attempt.contest),
+            rejected=summarise(attempt.filtered, attempt.contest),
             growth=steps,
             what_ifs=what_ifs(scenario, chosen, lambda s: self.best(s, inventory)) if chosen else (),
             recommendations=recommendations(tiers, scenario),
@@ -95,10 +96,7 @@ class Planner:
     def best(self, scenario: Scenario, inventory: Inventory | None = None, minimise: str = "cost") -> Plan | None:
         """Return the plan with the lowest cost (or TTFT, TPOT, …), without tiers and explanations."""
         attempt = self._attempt(scenario, inventory)
-        if minimise == "cost":
-            choice = cheapest(attempt.field, attempt.contest)
-        else:
-            choice = extreme(attempt.field, attempt.contest, minimise)
+        choice = cheapest(attempt.contest) if minimise == "cost" else extreme(attempt.contest, minimise)
         return None if choice is None else self._assembled(attempt, scenario, choice)
 
     def explain(
@@ -133,7 +131,7 @@ class Planner:
 
     def _choices(self, attempt: _Attempt, scenario: Scenario) -> tuple[TierChoice, ...]:
         field = attempt.field
-        budget = budget_choice(field, attempt.contest)
+        budget = budget_choice(attempt.contest)
         if budget is None:
             return ()
         if scenario.pin is not None:
@@ -146,7 +144,7 @@ class Planner:
             return self.best(changed, inventory, minimise)
 
         offers = relaxations(scenario, best)
-        rejections = turned_rejections(attempt.filtered, attempt.field, attempt.contest)
+        rejections = turned_rejections(attempt.filtered, attempt.contest)
         return Infeasibility(
             binding=_binding(rejections),
             nearest_miss=_nearest(rejections),

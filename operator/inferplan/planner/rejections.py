@@ -7,17 +7,17 @@ from numpy.typing import NDArray
 
 from inferplan.domain.reasons import Rejection, RejectionCount, RejectionSummary
 from inferplan.planner.candidates import BATCH_LIMITS
-from inferplan.planner.field import Field
 from inferplan.planner.filters import Filtered
-from inferplan.planner.search import LOAD_UNITS, Contest
+from inferplan.planner.search import ALL_BATCHES, Contest
+from inferplan.planner.targets import LOAD_UNITS
 
 
-def summarise(filtered: Filtered, field: Field, contest: Contest) -> RejectionSummary:
+def summarise(filtered: Filtered, contest: Contest) -> RejectionSummary:
     """Count rejections by reason, in the order of the checks.
 
     A shape turned down before any load counts once for every batch limit.
     """
-    counts = [*_of_shapes(filtered), *_of_load(field, contest)]
+    counts = [*_of_shapes(filtered), *_of_load(contest)]
     merged: dict[str, RejectionCount] = {}
     for entry in counts:
         before = merged.get(entry.code)
@@ -52,23 +52,25 @@ def _shape_rejection(filtered: Filtered, index: int) -> Rejection:
     )
 
 
-def _of_load(field: Field, contest: Contest) -> list[RejectionCount]:
-    turned, found = contest.turned, []
-    for index, reason in enumerate(turned.code):
-        at = np.flatnonzero(turned.which == index)
-        if len(at) == 0:
-            continue
-        best = at[_nearest(turned.limit[at], turned.actual[at])]
-        limit, actual = float(turned.limit[best]), float(turned.actual[best])
-        title = f"{field.shapes.title(int(turned.row[best]))}, batch limit {int(turned.max_num_seqs[best])}"
-        example = Rejection(
-            code=reason,
-            candidate=title,
-            limit=None if np.isnan(limit) else limit,
-            actual=None if np.isnan(actual) else actual,
-            unit=LOAD_UNITS.get(reason, ""),
+def _of_load(contest: Contest) -> list[RejectionCount]:
+    field, found = contest.field, []
+    for code in dict.fromkeys(entry.code for entry in contest.turned):
+        entries = [entry for entry in contest.turned if entry.code is code]
+        row, seqs, limit, actual = (
+            np.concatenate([getattr(entry, name) for entry in entries])
+            for name in ("row", "max_num_seqs", "limit", "actual")
         )
-        found.append(RejectionCount(reason, len(at), example))
+        best = _nearest(limit, actual)
+        tail = "" if seqs[best] == ALL_BATCHES else f", batch limit {seqs[best]}"
+        example = Rejection(
+            code=code,
+            candidate=field.shapes.title(int(row[best])) + tail,
+            limit=None if np.isnan(limit[best]) else float(limit[best]),
+            actual=None if np.isnan(actual[best]) else float(actual[best]),
+            unit=LOAD_UNITS.get(code, ""),
+        )
+        count = int(np.where(seqs == ALL_BATCHES, len(BATCH_LIMITS), 1).sum())
+        found.append(RejectionCount(code, count, example))
     return found
 
 
@@ -80,13 +82,13 @@ def _nearest(limit: NDArray[np.float64], actual: NDArray[np.float64]) -> int:
     return int(np.argmin(distance))
 
 
-def turned_rejections(filtered: Filtered, field: Field, contest: Contest) -> tuple[Rejection, ...]:
+def turned_rejections(filtered: Filtered, contest: Contest) -> tuple[Rejection, ...]:
     """Rejections of the candidates that came furthest: under load if any did, else before it.
 
     Reasons that merely narrow the search to what was asked (a pin, an allow list) are left out unless
     nothing else remains.
     """
-    loads = [entry.example for entry in _of_load(field, contest)]
+    loads = [entry.example for entry in _of_load(contest)]
     if loads:
         return tuple(loads)
     shapes = [entry.example for entry in _of_shapes(filtered)]

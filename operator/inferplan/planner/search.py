@@ -1,65 +1,43 @@
 """The exhaustive search: every shape with every batch limit, and for each the fewest replicas that will do.
 
 Latency never rises and capacity never falls when the same load is spread over more replicas, so "does it meet the
-targets" is monotone in the number of replicas. That gives the search its three steps, none of which can lose
-the answer:
+targets" is monotone in the number of replicas. That gives the search its steps, none of which can lose the answer:
 
-1. *At most.* Put the load on as many replicas as GPUs, supply and budget allow. What fails even then fails always,
-   and is turned down with the reason.
+1. *Unloaded.* A shape that misses a target with a single request in an empty replica always misses it.
 2. *At least.* Saturation throughput bounds the number of replicas from below, and with it the cost.
-3. *Exactly.* In the order of that lower bound, bisect for the fewest replicas, and stop when the bound of the next
-   candidates exceeds what was found.
+3. *At most.* In the order of that bound: what fails on as many replicas as GPUs, supply and budget allow, fails always.
+4. *Exactly.* Bisect the others for their fewest replicas; stop when the bound of the next candidates exceeds the cost
+   of what was found.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import Scenario
+from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.planner.field import Field
-from inferplan.planner.load import Forecast, forecast, least_rate_rps
+from inferplan.planner.load import Forecast, forecast, least_rate_rps, saturation_rps
 from inferplan.planner.schedule import runs_per_month
 from inferplan.planner.supply import UNAVAILABLE
+from inferplan.planner.targets import Ask, checks_of, passes
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Index = NDArray[np.intp]
 
 CHUNK = 2_048
-"""Candidates bisected together; a matter of speed only."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """One question to the search.
-
-    Parameters
-    ----------
-    scenario
-        Requirements.
-    load_factor
-        Multiple of the scenario's load that must be served.
-    slo_factor
-        Latencies must stay below this share of their targets.
-    budget_micro_usd
-        Upper limit of cost [micro-USD/h], None for none.
-    accept
-        Rows of the field that may be chosen, shape (n,); None for all.
-    lift_budget
-        Limits per request and per month do not count either.
-    """
-
-    scenario: Scenario
-    load_factor: float = 1.0
-    slo_factor: float = 1.0
-    budget_micro_usd: int | None = None
-    accept: Bools | None = None
-    lift_budget: bool = False
+"""Candidates judged together; a matter of speed only."""
+UNLOADED = 1e-9
+"""Load factor of a single request in an empty replica."""
+ALL_BATCHES = 0
+"""Stands for every batch limit of a shape among what was turned down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,153 +52,111 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Turned:
-    """Candidates turned down under load: reason, row of the field, limit and actual, all shape (m,)."""
+    """Candidates turned down for one reason; arrays of shape (m,).
 
-    code: tuple[ReasonCode, ...]
-    which: Ints
+    ``max_num_seqs`` is :data:`ALL_BATCHES` where a shape fell with all its batch limits.
+    """
+
+    code: ReasonCode
     row: Ints
     max_num_seqs: Ints
     limit: Floats
     actual: Floats
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Contest:
-    """Candidates left after step 1, with the bounds of steps 1 and 2; all arrays have shape (m,)."""
+    """Candidates left after steps 1 and 2; arrays of shape (m,). ``turned`` grows as the search judges.
 
+    Parameters
+    ----------
+    fewest, most
+        Bounds of the number of replicas.
+    bound_micro_usd
+        Lower bound of the cost.
+    """
+
+    field: Field
     ask: Ask
     row: Ints
     max_num_seqs: Ints
     fewest: Ints
     most: Ints
     bound_micro_usd: Ints
-    at_most: Forecast
-    turned: Turned
+    turned: list[Turned] = dataclass_field(default_factory=list)
 
+    def ahead(self, part: Index, replicas: Ints) -> Forecast:
+        """Predict some candidates with that many replicas."""
+        rows, seqs = self.row[part], self.max_num_seqs[part]
+        return forecast(self.field, self.ask.scenario, rows, seqs, replicas, self.ask.load_factor)
 
-LoadCheck = Callable[[Ask, Forecast], tuple[Floats, Floats]]
-
-
-def within_capacity(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare the offered load with saturation; a queue that only grows meets no target."""
-    del ask
-    return np.ones_like(forecast_.utilization), forecast_.utilization
-
-
-def within_deadline(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare the run's duration [s], careful end, with its deadline."""
-    deadline = ask.scenario.workload.deadline_s
-    return _target(deadline, 1.0, forecast_.run_duration_s)
-
-
-def within_ttft(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare time to first token [s], careful end, with its target."""
-    return _target(ask.scenario.slo.ttft_s, ask.slo_factor, forecast_.ttft_s)
-
-
-def within_tpot(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare time per output token [s], careful end, with its target."""
-    return _target(ask.scenario.slo.tpot_s, ask.slo_factor, forecast_.tpot_s)
-
-
-def within_latency(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare the whole request [s], careful end, with its target."""
-    return _target(ask.scenario.slo.e2e_latency_s, ask.slo_factor, forecast_.e2e_s)
-
-
-def _target(limit: float | None, factor: float, actual: Floats) -> tuple[Floats, Floats]:
-    return np.full_like(actual, np.inf if limit is None else limit * factor), actual
-
-
-LOAD_CHECKS: tuple[tuple[ReasonCode, LoadCheck], ...] = (
-    (ReasonCode.LOAD_OVER_CAPACITY, within_capacity),
-    (ReasonCode.DEADLINE_MISSED, within_deadline),
-    (ReasonCode.TTFT_OVER_TARGET, within_ttft),
-    (ReasonCode.TPOT_OVER_TARGET, within_tpot),
-    (ReasonCode.LATENCY_OVER_TARGET, within_latency),
-)
-
-LOAD_UNITS = {
-    ReasonCode.LOAD_OVER_CAPACITY: "of saturation",
-    ReasonCode.DEADLINE_MISSED: "s",
-    ReasonCode.TTFT_OVER_TARGET: "s",
-    ReasonCode.TPOT_OVER_TARGET: "s",
-    ReasonCode.LATENCY_OVER_TARGET: "s",
-    ReasonCode.OVER_BUDGET: "USD/h",
-    ReasonCode.GPUS_OVER_MAXIMUM: "GPUs",
-    ReasonCode.NO_INVENTORY: "free slots",
-}
-
-
-def checks_of(ask: Ask) -> tuple[tuple[ReasonCode, LoadCheck], ...]:
-    """Checks that count for this question: a full pin is obeyed whatever its latency."""
-    pin = ask.scenario.pin
-    return () if pin is not None and pin.is_full else LOAD_CHECKS
-
-
-def passes(ask: Ask, forecast_: Forecast) -> Bools:
-    """Whether each candidate meets every requirement under load."""
-    good = np.ones(len(forecast_.utilization), dtype=np.bool_)
-    for _, check in checks_of(ask):
-        limit, actual = check(ask, forecast_)
-        good &= actual <= limit
-    return good
+    def turn_down(self, code: ReasonCode, part: Index, limit: Floats, actual: Floats) -> None:
+        """Note why some candidates are out."""
+        if len(part):
+            self.turned.append(Turned(code, self.row[part], self.max_num_seqs[part], limit, actual))
 
 
 def contest(field: Field, ask: Ask) -> Contest:
-    """Steps 1 and 2: who can do it at all, and with how many replicas at least."""
-    row, seqs = field.batch_limits()
+    """Steps 1 and 2: who may do it at all, and with how many replicas at least."""
+    shapes = np.arange(len(field.shapes), dtype=np.int64)
     if ask.accept is not None:
-        keep = ask.accept[row]
-        row, seqs = row[keep], seqs[keep]
-    most = _most_replicas(field, ask, row)
-    code = np.full(len(row), -1, dtype=np.int64)
-    limit = np.full(len(row), np.nan)
-    actual = np.full(len(row), np.nan)
-    names: list[ReasonCode] = []
-    for reason, fails, bound, value in _supply_findings(field, ask, row, most):
-        names.append(reason)
-        hit = fails & (code < 0)
-        code[hit], limit[hit], actual[hit] = len(names) - 1, bound[hit], value[hit]
-    alive = np.flatnonzero(code < 0)
-    ahead = forecast(field, ask.scenario, row[alive], seqs[alive], most[alive], ask.load_factor)
-    for reason, check in checks_of(ask):
-        names.append(reason)
-        bounds, values = check(ask, ahead)
-        fresh = (values > bounds) & (code[alive] < 0)
-        at = alive[fresh]
-        code[at], limit[at], actual[at] = len(names) - 1, bounds[fresh], values[fresh]
-    good = code[alive] < 0
-    left = alive[good]
-    at_most = ahead.take(np.flatnonzero(good))
+        shapes = shapes[ask.accept]
+    turned: list[Turned] = []
+    most = _most_replicas(field, ask, shapes)
+    for code, fails, limit, actual in (*_supply_findings(field, ask, shapes, most), *_unloaded(field, ask, shapes)):
+        hit = fails & (most > -1)
+        if hit.any():
+            at = np.flatnonzero(hit)
+            turned.append(Turned(code, shapes[at], np.full(len(at), ALL_BATCHES), limit[at], actual[at]))
+            most = np.where(hit, -1, most)
+    left = np.zeros(len(field.shapes), dtype=np.int64)
+    left[shapes] = np.maximum(most, 0)
+    row, seqs = field.batch_limits(np.flatnonzero(left > 0))
+    capacity = saturation_rps(field, ask.scenario, row, seqs)
     rate = least_rate_rps(ask.scenario, ask.load_factor)
-    fewest = np.ceil(rate / np.maximum(at_most.capacity_rps, 1e-12) - 1e-9)
-    fewest = np.clip(fewest, 1, most[left]).astype(np.int64)
-    out = code >= 0
-    return Contest(
-        ask=ask,
-        row=row[left],
-        max_num_seqs=seqs[left],
-        fewest=fewest,
-        most=most[left],
-        bound_micro_usd=field.cost(row[left], fewest),
-        at_most=at_most,
-        turned=Turned(tuple(names), code[out], row[out], seqs[out], limit[out], actual[out]),
-    )
+    fewest = np.ceil(rate / np.maximum(capacity, 1e-12) - 1e-9)
+    found = Contest(field, ask, row, seqs, np.ones_like(row), left[row], np.zeros_like(row), turned)
+    every = np.arange(len(row))
+    short = (fewest > found.most) & (len(checks_of(ask)) > 0)
+    _turn_down_for_capacity(found, every[short], rate, capacity[short])
+    keep = every[~short]
+    found.row, found.max_num_seqs, found.most = row[keep], seqs[keep], found.most[keep]
+    found.fewest = np.clip(fewest[keep], 1, found.most).astype(np.int64)
+    pinned = _pinned_replicas(ask)
+    if pinned is not None:
+        found.fewest = found.most
+    found.bound_micro_usd = field.cost(found.row, found.fewest)
+    return found
+
+
+def _turn_down_for_capacity(found: Contest, part: Index, rate: float, capacity: Floats) -> None:
+    work = found.ask.scenario.workload
+    most = found.most[part]
+    if work.kind is LoadKind.OFFLINE and work.deadline_s is not None:
+        items = (work.items or 0) * found.ask.load_factor
+        found.turn_down(
+            ReasonCode.DEADLINE_MISSED, part, np.full(len(part), work.deadline_s), items / (capacity * most)
+        )
+    else:
+        found.turn_down(ReasonCode.LOAD_OVER_CAPACITY, part, np.ones(len(part)), rate / (capacity * most))
+
+
+def _pinned_replicas(ask: Ask) -> int | None:
+    return ask.scenario.pin.replicas if ask.scenario.pin else None
 
 
 def _most_replicas(field: Field, ask: Ask, row: Ints) -> Ints:
-    pinned = ask.scenario.pin.replicas if ask.scenario.pin else None
+    pinned = _pinned_replicas(ask)
     most = field.most_replicas(row, ask.budget_micro_usd)
-    if pinned is not None:
-        most = np.where(most >= pinned, pinned, 0)
-    return most
+    return most if pinned is None else np.where(most >= pinned, pinned, 0)
 
 
-def _supply_findings(field: Field, ask: Ask, row: Ints, most: Ints) -> list[tuple[ReasonCode, Bools, Floats, Floats]]:
+Finding = tuple[ReasonCode, Bools, Floats, Floats]
+
+
+def _supply_findings(field: Field, ask: Ask, row: Ints, most: Ints) -> list[Finding]:
     """Why not a single replica (or not the pinned number) can be had."""
-    pinned = ask.scenario.pin.replicas if ask.scenario.pin else None
-    wanted = np.full(len(row), pinned or 1, dtype=np.int64)
+    wanted = np.full(len(row), _pinned_replicas(ask) or 1, dtype=np.int64)
     gpus = field.gpus_per_replica[row] * wanted
     maximum = np.full(len(row), float(ask.scenario.hardware.maximum_gpus))
     none = most < wanted
@@ -237,8 +173,23 @@ def _supply_findings(field: Field, ask: Ask, row: Ints, most: Ints) -> list[tupl
     ]
 
 
-def cheapest(field: Field, contest_: Contest, group: Bools | None = None) -> Choice | None:
-    """Step 3: the candidate with the lowest cost; ties by the field's total order.
+_LATENCIES = (ReasonCode.TTFT_OVER_TARGET, ReasonCode.TPOT_OVER_TARGET, ReasonCode.LATENCY_OVER_TARGET)
+
+
+def _unloaded(field: Field, ask: Ask, shapes: Ints) -> list[Finding]:
+    """Latency targets that a shape misses with one request in an empty replica."""
+    one = np.ones(len(shapes), dtype=np.int64)
+    ahead = forecast(field, ask.scenario, shapes, one, one, UNLOADED)
+    findings = []
+    for code, check in checks_of(ask):
+        if code in _LATENCIES:
+            limit, actual = check(ask, ahead)
+            findings.append((code, actual > limit, limit, actual))
+    return findings
+
+
+def cheapest(contest_: Contest, group: Bools | None = None) -> Choice | None:
+    """Steps 3 and 4: the candidate with the lowest cost; ties by the field's total order.
 
     Parameters
     ----------
@@ -246,24 +197,21 @@ def cheapest(field: Field, contest_: Contest, group: Bools | None = None) -> Cho
         Candidates of the contest to choose among, shape (m,); None for all.
     """
     index = np.arange(len(contest_.row)) if group is None else np.flatnonzero(group)
-    if len(index) == 0:
-        return None
     order = index[np.argsort(contest_.bound_micro_usd[index], kind="stable")]
+    field = contest_.field
     best: tuple[int, ...] | None = None
     choice: Choice | None = None
-    for start in range(0, len(order), CHUNK):
-        part = order[start : start + CHUNK]
+    for part in _chunks(order):
         if choice is not None:
-            part = part[contest_.bound_micro_usd[part] <= choice.cost_micro_usd]
+            part = part[contest_.bound_micro_usd[part] <= choice.cost_micro_usd]  # noqa: PLW2901 - the part that counts
             if len(part) == 0:
                 break
-        replicas = fewest_replicas(field, contest_, part)
+        part = judge(contest_, part)  # noqa: PLW2901 - as above
+        replicas = fewest_replicas(contest_, part)
         cost = field.cost(contest_.row[part], replicas)
-        cost = np.where(affordable(field, contest_, part, replicas, cost), cost, UNAVAILABLE)
-        if cost.min() >= UNAVAILABLE:
-            continue
-        ties = np.flatnonzero(cost == cost.min())
-        room = _room(field, contest_, part[ties], replicas[ties])
+        cost = np.where(affordable(contest_, part, replicas, cost), cost, UNAVAILABLE)
+        ties = np.flatnonzero((cost == cost.min(initial=UNAVAILABLE)) & (cost < UNAVAILABLE))
+        room = _room(contest_, part[ties], replicas[ties])
         for at, off in zip(ties, room, strict=True):
             row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
             key = (int(cost[at]), *field.preference(row), int(replicas[at]), int(off), seqs)
@@ -273,32 +221,59 @@ def cheapest(field: Field, contest_: Contest, group: Bools | None = None) -> Cho
     return choice
 
 
-def _room(field: Field, contest_: Contest, part: NDArray[np.intp], replicas: Ints) -> Ints:
+def _chunks(order: Index) -> Iterator[Index]:
+    for start in range(0, len(order), CHUNK):
+        yield order[start : start + CHUNK]
+
+
+def judge(contest_: Contest, part: Index) -> Index:
+    """Step 3: keep what passes on the most replicas; note why the rest does not."""
+    if len(part) == 0:
+        return part
+    ahead = contest_.ahead(part, contest_.most[part])
+    good = np.ones(len(part), dtype=np.bool_)
+    for code, check in checks_of(contest_.ask):
+        limit, actual = check(contest_.ask, ahead)
+        out = good & ~(actual <= limit)
+        contest_.turn_down(code, part[out], limit[out], actual[out])
+        good &= ~out
+    return part[good]
+
+
+def _room(contest_: Contest, part: Index, replicas: Ints) -> Ints:
     """How far each batch limit is from room for twice the running batch (and four sequences more), in thousandths.
 
     Among equally cheap batch limits this decides: a tighter one turns bursts into queues, a wider one lets a burst slow
     everybody down.
     """
-    ahead = forecast(
-        field,
-        contest_.ask.scenario,
-        contest_.row[part],
-        contest_.max_num_seqs[part],
-        replicas,
-        contest_.ask.load_factor,
-    )
-    wanted = 2.0 * ahead.running + 4.0
+    if len(part) == 0:
+        return np.zeros(0, dtype=np.int64)
+    wanted = 2.0 * contest_.ahead(part, replicas).running + 4.0
     return np.rint(1_000.0 * np.abs(np.log(contest_.max_num_seqs[part] / wanted))).astype(np.int64)
 
 
-def affordable(field: Field, contest_: Contest, part: NDArray[np.intp], replicas: Ints, cost: Ints) -> Bools:
+def fewest_replicas(contest_: Contest, part: Index) -> Ints:
+    """Step 4: fewest replicas with which each candidate passes, by bisection; shape of ``part``."""
+    low, high = contest_.fewest[part].copy(), contest_.most[part].copy()
+    first = True
+    while True:
+        open_ = np.flatnonzero(low < high)
+        if len(open_) == 0:
+            return high
+        middle = low[open_] if first else (low[open_] + high[open_]) // 2
+        first = False
+        good = passes(contest_.ask, contest_.ahead(part[open_], middle))
+        high[open_[good]] = middle[good]
+        low[open_[~good]] = middle[~good] + 1
+
+
+def affordable(contest_: Contest, part: Index, replicas: Ints, cost: Ints) -> Bools:
     """Whether each candidate keeps to limits per request and, for scheduled runs, per month; shape of ``part``."""
     scenario = contest_.ask.scenario
     per_request, per_month = scenario.budget.maximum_usd_per_request, monthly_limit_of_runs(scenario)
     if (per_request is None and per_month is None) or contest_.ask.lift_budget or not checks_of(contest_.ask):
         return np.ones(len(part), dtype=np.bool_)
-    rows, seqs = contest_.row[part], contest_.max_num_seqs[part]
-    ahead = forecast(field, scenario, rows, seqs, replicas, contest_.ask.load_factor)
+    ahead = contest_.ahead(part, replicas)
     usd_per_request = cost / 1e6 / 3_600 / np.maximum(ahead.completed_rps * replicas, 1e-12)
     good = np.ones(len(part), dtype=np.bool_)
     if per_request is not None:
@@ -317,34 +292,7 @@ def monthly_limit_of_runs(scenario: Scenario) -> tuple[float, float] | None:
     return work.items * float(runs_per_month(work.schedule.cron)), float(limit)
 
 
-def fewest_replicas(field: Field, contest_: Contest, part: NDArray[np.intp]) -> Ints:
-    """Fewest replicas with which each candidate passes, by bisection; shape of ``part``."""
-    low, high = contest_.fewest[part].copy(), contest_.most[part].copy()
-    pinned = contest_.ask.scenario.pin.replicas if contest_.ask.scenario.pin else None
-    if pinned is not None:
-        return high
-    first = True
-    while True:
-        open_ = np.flatnonzero(low < high)
-        if len(open_) == 0:
-            return high
-        middle = low[open_] if first else (low[open_] + high[open_]) // 2
-        first = False
-        at = part[open_]
-        ahead = forecast(
-            field,
-            contest_.ask.scenario,
-            contest_.row[at],
-            contest_.max_num_seqs[at],
-            middle,
-            contest_.ask.load_factor,
-        )
-        good = passes(contest_.ask, ahead)
-        high[open_[good]] = middle[good]
-        low[open_[~good]] = middle[~good] + 1
-
-
-def extreme(field: Field, contest_: Contest, minimise: str) -> Choice | None:
+def extreme(contest_: Contest, minimise: str) -> Choice | None:
     """The candidate with the smallest latency, duration, GPU count or loss of quality, at any cost.
 
     Parameters
@@ -352,42 +300,36 @@ def extreme(field: Field, contest_: Contest, minimise: str) -> Choice | None:
     minimise
         ``ttft``, ``tpot``, ``e2e``, ``duration`` (all smallest on the most replicas), ``gpus`` or ``quality``.
     """
-    if len(contest_.row) == 0:
+    field = contest_.field
+    part = np.concatenate([judge(contest_, chunk) for chunk in _chunks(np.arange(len(contest_.row)))] or [np.arange(0)])
+    if len(part) == 0:
         return None
-    if minimise == "gpus":
-        return _fewest_gpus(field, contest_)
-    ahead = contest_.at_most
-    figures = {
-        "ttft": ahead.ttft_s,
-        "tpot": ahead.tpot_s,
-        "e2e": ahead.e2e_s,
-        "duration": ahead.run_duration_s,
-        "quality": -np.nan_to_num(field.score[contest_.row], nan=-np.inf),
-    }
-    value = figures[minimise]
-    best = np.flatnonzero(value <= value.min())
     if minimise == "quality":
-        group = np.zeros(len(value), dtype=np.bool_)
-        group[best] = True
-        return cheapest(field, contest_, group)
-    cost = field.cost(contest_.row[best], contest_.most[best])
-    order = sorted(
-        range(len(best)),
-        key=lambda i: (int(cost[i]), field.preference(int(contest_.row[best[i]])), int(contest_.max_num_seqs[best[i]])),
-    )
-    at = best[order[0]]
-    return Choice(int(contest_.row[at]), int(contest_.max_num_seqs[at]), int(contest_.most[at]), int(cost[order[0]]))
-
-
-def _fewest_gpus(field: Field, contest_: Contest) -> Choice | None:
-    every = np.arange(len(contest_.row))
-    replicas = fewest_replicas(field, contest_, every)
-    gpus = replicas * field.gpus_per_replica[contest_.row]
-    cost = field.cost(contest_.row, replicas)
-    good = affordable(field, contest_, every, replicas, cost)
-    if not good.any():
+        return _best_quality(contest_, part)
+    replicas = contest_.most[part]
+    if minimise == "gpus":
+        replicas = fewest_replicas(contest_, part)
+        value = (replicas * field.gpus_per_replica[contest_.row[part]]).astype(np.float64)
+    else:
+        figures: dict[str, Callable[[Forecast], Floats]] = {
+            "ttft": lambda f: f.ttft_s,
+            "tpot": lambda f: f.tpot_s,
+            "e2e": lambda f: f.e2e_s,
+            "duration": lambda f: f.run_duration_s,
+        }
+        value = figures[minimise](contest_.ahead(part, replicas))
+    cost = field.cost(contest_.row[part], replicas)
+    value = np.where(affordable(contest_, part, replicas, cost), value, np.inf)
+    if not np.isfinite(value).any():
         return None
-    least = gpus[good].min()
-    group = good & (gpus == least)
-    at = every[group][np.argmin(cost[group])]
-    return Choice(int(contest_.row[at]), int(contest_.max_num_seqs[at]), int(replicas[at]), int(cost[at]))
+    best = np.flatnonzero(value <= value.min())
+    at = min(best, key=lambda i: (int(cost[i]), field.preference(int(contest_.row[part[i]])), int(part[i])))
+    row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
+    return Choice(row, seqs, int(replicas[at]), int(cost[at]))
+
+
+def _best_quality(contest_: Contest, part: Index) -> Choice | None:
+    score = np.nan_to_num(contest_.field.score[contest_.row[part]], nan=-np.inf)
+    group = np.zeros(len(contest_.row), dtype=np.bool_)
+    group[part[score >= score.max()]] = True
+    return cheapest(contest_, group)

@@ -19,7 +19,8 @@ import numpy as np
 
 from inferplan.domain.scenario import Scenario, Tier
 from inferplan.planner.field import Field, budget_micro_usd
-from inferplan.planner.search import Ask, Choice, Contest, cheapest, contest
+from inferplan.planner.search import Choice, Contest, cheapest, contest
+from inferplan.planner.targets import Ask
 
 HIGH_END_COST_FACTOR = 4
 HIGH_END_SLO_FACTOR = 0.8
@@ -36,9 +37,9 @@ class TierChoice:
     given_up: tuple[str, ...]
 
 
-def budget_choice(field: Field, contest_: Contest) -> TierChoice | None:
+def budget_choice(contest_: Contest) -> TierChoice | None:
     """Find the cheapest plan that meets every requirement."""
-    choice = cheapest(field, contest_)
+    choice = cheapest(contest_)
     return None if choice is None else TierChoice(Tier.BUDGET, choice, ())
 
 
@@ -46,7 +47,7 @@ def recommended_choice(field: Field, scenario: Scenario, fallback: Choice) -> Ti
     """Find the cheapest plan with headroom, lossless, on measured hardware; give up what cannot be had."""
     limit = budget_micro_usd(scenario)
     for ask, given_up in _recommended_asks(field, scenario, limit):
-        choice = cheapest(field, contest(field, ask))
+        choice = cheapest(contest(field, ask))
         if choice is not None:
             return TierChoice(Tier.RECOMMENDED, choice, given_up)
     return TierChoice(Tier.RECOMMENDED, fallback, ("headroom", "lossless weights", "measured hardware"))
@@ -73,7 +74,7 @@ def high_end_choice(field: Field, scenario: Scenario, recommended: Choice) -> Ti
         return TierChoice(Tier.HIGH_END, recommended, ("a better model within the budget",))
     quality = np.nan_to_num(field.score, nan=-1.0)[open_.row]
     for score in np.unique(quality)[::-1]:
-        choice = cheapest(field, open_, quality == score)
+        choice = cheapest(open_, quality == score)
         if choice is not None:
             return TierChoice(Tier.HIGH_END, choice, ())
     return TierChoice(Tier.HIGH_END, recommended, ("a better model within the budget",))
