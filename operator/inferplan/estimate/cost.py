@@ -66,7 +66,7 @@ def owned_node_usd_per_hour(pool: OwnedPool) -> Decimal:
     ...     Decimal(0),
     ... )
     >>> owned_node_usd_per_hour(pool) / 8  # capital 0.856, energy 0.099, upkeep 0.214 per GPU-hour
-    Decimal('1.168937875')
+    Decimal('1.16893825')
     """
     percent = Decimal(100)
     capital = pool.purchase_usd_per_node * (1 - pool.residual_percent / percent)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate import throughput
+from inferplan.estimate import pooling, throughput
 from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of, sequences_held
 from inferplan.estimate.prefill import PromptTime, prompt_time
 from inferplan.estimate.queueing import (
@@ -127,7 +127,10 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     output, prefix, new_tokens = _tokens(table, load)
     slots = batch_slots(table, load, output)
     step = step_model(table, load.isl_mean + output / 2.0)
-    prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
+    if classify:
+        prompt = pooling.item_time(table, step, tokens=new_tokens, prefix=prefix, slots=slots)
+    else:
+        prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
     serving = _serving(table, load, step, prompt, output, slots)
     tokens = np.full(len(table), load.isl_mean + output / 2.0)
     held = serving.running * sequence_bytes_of(table, tokens)
@@ -151,7 +154,7 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         utilization=serving.utilization,
         completed_rps=serving.completed_rps,
         capacity_rps=serving.capacity_rps,
-        output_tps_per_user=np.zeros(len(table)) if classify else 1.0 / serving.tpot_s,
+        output_tps_per_user=np.zeros(len(table)) if classify else 1.0 / np.maximum(serving.tpot_s, 1e-12),
         output_tps_total=np.zeros(len(table)) if classify else serving.completed_rps * output,
     )
 
@@ -161,6 +164,8 @@ def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
     output, prefix, new_tokens = _tokens(table, load)
     slots = batch_slots(table, load, output)
     step = step_model(table, load.isl_mean + output / 2.0)
+    if load.task is Task.CLASSIFICATION:
+        return 1.0 / pooling.item_time(table, step, tokens=new_tokens, prefix=prefix, slots=slots).others
     prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
     return throughput.saturation_rps(step, prompt, output, slots)
 
@@ -192,15 +197,26 @@ def _serving(
     output: float,
     slots: Floats,
 ) -> Serving:
+    classify = load.task is Task.CLASSIFICATION
     if load.kind is LoadKind.CLOSED_LOOP:
         users = np.broadcast_to(np.asarray(load.users, dtype=np.float64), (len(table),))
+        if classify:
+            return pooling.closed_loop(prompt, users=users, think_time_s=load.think_time_s)
         return throughput.closed_loop(step, prompt, output, users=users, think_time_s=load.think_time_s, slots=slots)
     if load.kind is LoadKind.OPEN_LOOP:
         rate = np.broadcast_to(np.asarray(load.rate_rps, dtype=np.float64), (len(table),))
-        sigma = lognormal_sigma(load.osl_mean, load.osl_p95)
-        variability = (load.burstiness + float(np.expm1(sigma * sigma))) / 2.0
+        variability = _variability(load)
+        if classify:
+            return pooling.open_loop(prompt, rate_rps=rate, variability=variability)
         return throughput.open_loop(step, prompt, output, rate_rps=rate, variability=variability, slots=slots)
-    return throughput.offline(step, prompt, output, slots=slots)
+    return pooling.offline(prompt) if classify else throughput.offline(step, prompt, output, slots=slots)
+
+
+def _variability(load: ReplicaLoad) -> float:
+    """Half the sum of the squared coefficients of variation of arrivals and of service."""
+    mean, p95 = (load.isl_mean, load.isl_p95) if load.task is Task.CLASSIFICATION else (load.osl_mean, load.osl_p95)
+    sigma = lognormal_sigma(mean, p95)
+    return (load.burstiness + float(np.expm1(sigma * sigma))) / 2.0
 
 
 def _latencies(
@@ -215,8 +231,10 @@ def _latencies(
     overhead = table.constant("request_overhead_s")
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
-    higher = throughput.pace(step, prompt, output, serving.running + spread).tpot_s
-    slope = np.maximum(higher - serving.tpot_s, 0.0)
+    slope = np.zeros(len(table))
+    if load.task is Task.GENERATION:
+        higher = throughput.pace(step, prompt, output, serving.running + spread).tpot_s
+        slope = np.maximum(higher - serving.tpot_s, 0.0)
     random_slots = load.kind is LoadKind.OPEN_LOOP
     ttft: dict[int, Floats] = {}
     tpot: dict[int, Floats] = {}

@@ -21,7 +21,7 @@ def lognormal_sigma(mean: float, p95: float) -> float:
     solution and is answered with its limit.
 
     >>> round(lognormal_sigma(512, 1024), 3)
-    0.498
+    0.496
     """
     z = NORMAL_QUANTILE[95]
     ratio = max(p95 / max(mean, 1e-9), 1.0)

@@ -87,8 +87,8 @@ def pace(step: StepModel, prompt: PromptTime, output: float, running: Floats) ->
     Notes
     -----
     With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
-    ``prompt + (o - 1) TPOT``; prompts keep the engine busy for ``r = (b - 1) P / ((b - 1) P + o step)``; who finds
-    other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue before it).
+    ``prompt + (o - 1) step + (b - 1) P``, which conserves work; prompts keep the engine busy for
+    ``r = (b - 1) P / ((b - 1) P + o step)``; who finds other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue before it).
     """
     step_s = step.time(running)
     others = np.maximum(running - 1.0, 0.0) * prompt.others
@@ -97,7 +97,7 @@ def pace(step: StepModel, prompt: PromptTime, output: float, running: Floats) ->
     return Pace(
         step_s=step_s,
         tpot_s=tpot,
-        service_s=prompt.alone + (output - 1.0) * tpot,
+        service_s=prompt.alone + (output - 1.0) * step_s + others,
         prompt_busy=busy,
         prompt_wait_s=prompt.others / (2.0 * (1.0 - busy)),
     )
@@ -139,7 +139,8 @@ def closed_loop(
     capacity = slots / full.service_s
     queued = np.maximum(users / capacity - think_time_s - full.service_s - full.before_s, 0.0)
     completed = users / (think_time_s + now.before_s + now.service_s + queued)
-    return _serving(running, now, queued, (queued > 0).astype(np.float64), completed, capacity, completed / capacity)
+    utilization = np.minimum(completed / capacity, 1.0)
+    return _serving(running, now, queued, (queued > 0).astype(np.float64), completed, capacity, utilization)
 
 
 def _serving(

@@ -74,6 +74,8 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
             f"{what_ifs.ASSUMED_DRAFT_TOKENS} drafted tokens, draft cost {what_ifs.ASSUMED_DRAFT_COST}"
         )
     work = scenario.workload
+    if work.kind is LoadKind.OFFLINE:
+        found.append("a run costs the time of its work; starting machines and loading weights come on top")
     if work.kind is LoadKind.CLOSED_LOOP:
         found.append(
             f"every user sends the next request {work.think_time_s:g} s after the last answer, exponentially spread"

@@ -17,7 +17,7 @@ from inferplan.domain.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
 from inferplan.estimate.cost import cost
 from inferplan.estimate.estimator import estimate
 from inferplan.planner.candidates import Weights
-from inferplan.planner.constraints import PREFERENCES, WEIGHT_CHECKS, max_model_len
+from inferplan.planner.constraints import WEIGHT_CHECKS, max_model_len, overridden
 from inferplan.planner.field import Field
 from inferplan.planner.load import replica_load
 from inferplan.planner.remarks import Subject, analyse, compatibility
@@ -100,7 +100,7 @@ def _misses(scenario: Scenario, configuration: Configuration, predicted: Estimat
     for code, target, latency in targets:
         if target is not None and latency.at(at).high > target:
             misses.append(Miss(code, target, latency.at(at).high, LOAD_UNITS[code]))
-    if scenario.workload.kind is not LoadKind.OFFLINE and predicted.utilization > 1:
+    if scenario.workload.kind is not LoadKind.OFFLINE and predicted.utilization > 1 + 1e-9:
         misses.append(Miss(ReasonCode.LOAD_OVER_CAPACITY, 1.0, predicted.utilization, "of saturation"))
     deadline, duration = scenario.workload.deadline_s, predicted.run_duration_s
     if deadline is not None and duration is not None and duration.high > deadline:
@@ -116,7 +116,7 @@ def _misses(scenario: Scenario, configuration: Configuration, predicted: Estimat
             misses.append(Miss(ReasonCode.OVER_BUDGET, float(limit), float(actual), unit))
     weights = Weights(configuration.model, configuration.checkpoint, configuration.method)
     for code, check in WEIGHT_CHECKS:
-        finding = check(weights, scenario) if code in PREFERENCES else None
+        finding = check(weights, scenario) if overridden(code, scenario) else None
         if finding is not None and finding.limit is not None and finding.actual is not None:
             misses.append(Miss(code, finding.limit, finding.actual, finding.unit))
     return tuple(misses)

@@ -24,6 +24,9 @@ LOSSLESS_RECOVERY_PERCENT = 99.0
 """Published average accuracy kept by a format, from which we call it lossless (within benchmark noise)."""
 
 
+_SIXTEEN_BIT = frozenset({Quantization.FP16, Quantization.BF16})
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found against one thing."""
@@ -46,7 +49,7 @@ class Verdict:
 
 def recovery_percent(method: QuantizationMethod, params_total: int) -> float | None:
     """Published accuracy kept by a method on models of this size [%]; 16-bit keeps all, None is unknown."""
-    if method.quantization in {Quantization.FP16, Quantization.BF16}:
+    if method.quantization in _SIXTEEN_BIT:
         return 100.0
     known = [percent for size_from, percent in method.recovery_percent if size_from * 1e9 <= params_total]
     return known[-1] if known else (method.recovery_percent[0][1] if method.recovery_percent else None)
@@ -75,7 +78,7 @@ def pinned_weights(weights: Weights, scenario: Scenario) -> Finding | None:
         return None
     if pin.model is not None and not _matches(weights.model, pin.model):
         return Finding(detail=f"pinned model is {pin.model}")
-    if pin.quantization is not None and weights.checkpoint.quantization is not pin.quantization:
+    if pin.quantization is not None and not same_format(pin.quantization, weights.checkpoint.quantization):
         return Finding(detail=f"pinned quantization is {pin.quantization}")
     return None
 
@@ -130,7 +133,8 @@ def quality_sufficient(weights: Weights, scenario: Scenario) -> Finding | None:
 def quantization_allowed(weights: Weights, scenario: Scenario) -> Finding | None:
     """Apply ``quality.quantization.allow``."""
     allowed = scenario.quality.quantizations
-    if allowed is None or weights.checkpoint.quantization in allowed:
+    given = weights.checkpoint.quantization
+    if allowed is None or any(same_format(wanted, given) for wanted in allowed):
         return None
     return Finding(detail=f"{weights.checkpoint.quantization} is not allowed")
 
@@ -173,18 +177,32 @@ WEIGHT_CHECKS: tuple[tuple[ReasonCode, WeightCheck], ...] = (
     (ReasonCode.QUANTIZATION_LOSSY, quantization_lossless),
 )
 
-PREFERENCES = frozenset(
+_OF_MODEL = frozenset(
     {
         ReasonCode.MODEL_NOT_ALLOWED,
         ReasonCode.LICENSE_DENIED,
         ReasonCode.QUALITY_UNKNOWN,
         ReasonCode.QUALITY_BELOW_MINIMUM,
-        ReasonCode.QUANTIZATION_NOT_ALLOWED,
-        ReasonCode.QUANTIZATION_LOSSY,
-        ReasonCode.GPU_NOT_ALLOWED,
     }
 )
-"""What a full pin overrides: it is stated as a caution and not refused."""
+_OF_FORMAT = frozenset({ReasonCode.QUANTIZATION_NOT_ALLOWED, ReasonCode.QUANTIZATION_LOSSY})
+
+
+def overridden(reason: ReasonCode, scenario: Scenario) -> bool:
+    """Whether a pin settles what a preference would choose: it is then a caution and no refusal."""
+    pin = scenario.pin
+    if pin is None:
+        return False
+    return (
+        (pin.model is not None and reason in _OF_MODEL)
+        or (pin.quantization is not None and reason in _OF_FORMAT)
+        or (pin.gpu is not None and reason is ReasonCode.GPU_NOT_ALLOWED)
+    )
+
+
+def same_format(wanted: Quantization, given: Quantization) -> bool:
+    """Whether a format is the wanted one; both 16-bit formats count as one, models come in either."""
+    return wanted is given or {wanted, given} <= _SIXTEEN_BIT
 
 
 # ── checks of GPUs, in order ─────────────────────────────────────────────────────────────────────────────

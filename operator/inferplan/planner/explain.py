@@ -267,12 +267,14 @@ def _serving(s: Subject) -> Iterator[Step]:
         "s",
         "estimate/throughput.py",
     )
-    full = model.time(p.slots) + np.maximum(p.slots - 1.0, 0.0) / output * prompt.others
+    full = model.time(p.slots)
+    more = np.maximum(p.slots - 1.0, 0.0)
     yield Step(
         "Serving",
         "Saturation of one replica",
-        "slots / (prompt + (output - 1) x time per output token with all slots running)",
-        f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)})",
+        "slots / (prompt + (output - 1) x step with all slots running + what the other prompts add)",
+        f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)}"
+        f" + {_number(more)} * {_number(prompt.others)})",
         _first(p.capacity_rps),
         "requests/s",
         "estimate/throughput.py",

@@ -23,11 +23,11 @@ from inferplan.estimate.memory import sequences_held
 from inferplan.planner.candidates import ShapeTable, build_shapes
 from inferplan.planner.constraints import (
     GPU_CHECKS,
-    PREFERENCES,
     SHAPE_CHECKS,
     WEIGHT_CHECKS,
     Finding,
     max_model_len,
+    overridden,
 )
 from inferplan.planner.field import Field, make_field
 from inferplan.planner.supply import Supply
@@ -133,7 +133,6 @@ def _replicas(catalog: Catalog, shapes: ShapeTable) -> ReplicaTable:
 def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Filtered:
     """Apply the scenario's own filters, then memory for its sequences."""
     table = static.everything
-    obeyed = scenario.pin is not None and scenario.pin.is_full
     reasons: list[ReasonCode] = []
     units: list[str] = []
     code = np.full(len(table), -1, dtype=np.int64)
@@ -157,10 +156,10 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
             details[int(first[0])] = finding.detail if finding is not None else ""
 
     for reason, check in WEIGHT_CHECKS:
-        if not (obeyed and reason in PREFERENCES):
+        if not overridden(reason, scenario):
             spread(reason, [check(w, scenario) for w in table.weights], table.weight)
     for reason, gpu_check in GPU_CHECKS:
-        if not (obeyed and reason in PREFERENCES):
+        if not overridden(reason, scenario):
             spread(reason, [gpu_check(g, scenario, supply) for g in table.gpus], table.gpu)
     if scenario.pin is not None and scenario.pin.gpus_per_replica is not None:
         reasons.append(ReasonCode.PIN_MISMATCH)

@@ -21,6 +21,7 @@ LARGEST_FLEET_GPUS = 2_048
 
 Part = TypeVar("Part", Slo, Budget)
 
+WHOLE_PIN = "select.pin"
 _CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
 
 
@@ -337,7 +338,7 @@ def _pin_knobs(scenario: Scenario, pin: Pin) -> list[Knob]:
         dropped = replace(scenario, pin=replace(pin, **{attribute: None}))
         found.append(Knob(f"select.pin.{path}", str(pinned), dropped, "cost", fit))
     everything = replace(scenario, pin=None)
-    found.append(Knob("select.pin", "set", everything, "cost", lambda open_, _: Setting("(unset)", open_, "no pin")))
+    found.append(Knob(WHOLE_PIN, "set", everything, "cost", lambda open_, _: Setting("(unset)", open_, "no pin")))
     return found
 
 

@@ -80,13 +80,16 @@ def forecast(
     return careful(prediction, scenario, replicas, load_factor)
 
 
-def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints) -> Floats:
-    """Requests per second at which one replica saturates; the careful end for batch runs, shape (m,)."""
+def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints) -> tuple[Floats, Floats]:
+    """Requests per second at which one replica saturates: expected, and as targets are judged on it, shape (m,).
+
+    Batch runs are judged at the careful end.
+    """
     table = field.replica.take(row)
     capacity = saturation(table, replica_load(scenario, 1, max_num_seqs))
     if scenario.workload.kind is LoadKind.OFFLINE:
-        return capacity * throughput_low(table, scenario.workload.kind)
-    return capacity
+        return capacity, capacity * throughput_low(table, scenario.workload.kind)
+    return capacity, capacity
 
 
 def careful(prediction: Prediction, scenario: Scenario, replicas: Ints, load_factor: float) -> Forecast:

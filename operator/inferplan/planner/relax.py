@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Protocol
 
 from inferplan.domain.plan import Change, Plan, Relaxation
 from inferplan.domain.scenario import Scenario
-from inferplan.planner.knobs import Knob, Setting, knobs, with_load_share
+from inferplan.planner.knobs import WHOLE_PIN, Knob, Setting, knobs, with_load_share
 
 _BISECTIONS = 24
+_PAIRS = 4
+"""Pairs of changes offered at most."""
 
 
 class Best(Protocol):
@@ -21,10 +24,10 @@ class Best(Protocol):
 
 
 def relaxations(scenario: Scenario, best: Best) -> tuple[Relaxation, ...]:
-    """Offer single changes that help; where none does, pairs of them. The cheapest plan comes first."""
+    """Offer single changes that help; where none does (dropping a whole pin aside), pairs. Cheapest plan first."""
     offers = [offer for knob in knobs(scenario) if (offer := _single(knob, best)) is not None]
-    if not offers:
-        offers = list(_pairs(scenario, best))
+    if all(offer.changes[0].field == WHOLE_PIN for offer in offers):
+        offers.extend(islice(_pairs(scenario, best), _PAIRS))
     return tuple(sorted(offers, key=lambda offer: (offer.plan.cost.per_hour, offer.text)))
 
 
@@ -73,10 +76,10 @@ def _largest_load(knob: Knob, best: Best) -> Setting | None:
 
 def _pairs(scenario: Scenario, best: Best) -> Iterator[Relaxation]:
     """Two requirements at once: what both need is found with both dropped, then each is put back."""
-    singles = [knob for knob in knobs(scenario) if knob.minimise != "load"]
+    singles = [knob for knob in knobs(scenario) if knob.minimise != "load" and knob.field != WHOLE_PIN]
     for first in singles:
         for second in knobs(first.dropped):
-            if second.field <= first.field or second.minimise == "load":
+            if second.field <= first.field or second.minimise == "load" or second.field == WHOLE_PIN:
                 continue
             offer = _pair(first, second, best)
             if offer is not None:

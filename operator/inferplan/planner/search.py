@@ -21,6 +21,8 @@ from numpy.typing import NDArray
 
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Scenario
+from inferplan.domain.units import SECONDS_PER_HOUR
+from inferplan.planner.candidates import TP_SIZES
 from inferplan.planner.field import Field
 from inferplan.planner.load import Forecast, forecast, least_rate_rps, saturation_rps
 from inferplan.planner.schedule import runs_per_month
@@ -42,12 +44,12 @@ ALL_BATCHES = 0
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the search settled on."""
+    """What the search settled on, and its :meth:`Contest.bill`."""
 
     row: int
     max_num_seqs: int
     replicas: int
-    cost_micro_usd: int
+    bill: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,10 @@ class Contest:
     ----------
     fewest, most
         Bounds of the number of replicas.
-    bound_micro_usd
-        Lower bound of the cost.
+    capacity_rps
+        Expected saturation of one replica.
+    bound
+        Lower bound of the bill.
     """
 
     field: Field
@@ -82,13 +86,23 @@ class Contest:
     max_num_seqs: Ints
     fewest: Ints
     most: Ints
-    bound_micro_usd: Ints
+    capacity_rps: Floats
+    bound: Ints
     turned: list[Turned] = dataclass_field(default_factory=list)
 
     def ahead(self, part: Index, replicas: Ints) -> Forecast:
         """Predict some candidates with that many replicas."""
         rows, seqs = self.row[part], self.max_num_seqs[part]
         return forecast(self.field, self.ask.scenario, rows, seqs, replicas, self.ask.load_factor)
+
+    def bill(self, part: Index, replicas: Ints) -> Ints:
+        """What the search minimises: cost of an hour [micro-USD], or of the whole run if it is a batch."""
+        cost = self.field.cost(self.row[part], replicas)
+        work = self.ask.scenario.workload
+        if work.kind is not LoadKind.OFFLINE:
+            return cost
+        hours = (work.items or 0) * self.ask.load_factor / (self.capacity_rps[part] * replicas) / SECONDS_PER_HOUR
+        return np.where(cost < UNAVAILABLE, np.rint(cost * hours), UNAVAILABLE).astype(np.int64)
 
     def turn_down(self, code: ReasonCode, part: Index, limit: Floats, actual: Floats) -> None:
         """Note why some candidates are out."""
@@ -112,21 +126,39 @@ def contest(field: Field, ask: Ask) -> Contest:
     left = np.zeros(len(field.shapes), dtype=np.int64)
     left[shapes] = np.maximum(most, 0)
     row, seqs = field.batch_limits(np.flatnonzero(left > 0))
-    capacity = saturation_rps(field, ask.scenario, row, seqs)
+    expected, capacity = saturation_rps(field, ask.scenario, row, seqs)
     rate = least_rate_rps(ask.scenario, ask.load_factor)
     fewest = np.ceil(rate / np.maximum(capacity, 1e-12) - 1e-9)
-    found = Contest(field, ask, row, seqs, np.ones_like(row), left[row], np.zeros_like(row), turned)
+    found = Contest(field, ask, row, seqs, np.ones_like(row), left[row], expected, np.zeros_like(row), turned)
     every = np.arange(len(row))
     short = (fewest > found.most) & (len(checks_of(ask)) > 0)
     _turn_down_for_capacity(found, every[short], rate, capacity[short])
     keep = every[~short]
     found.row, found.max_num_seqs, found.most = row[keep], seqs[keep], found.most[keep]
+    found.capacity_rps = expected[keep]
     found.fewest = np.clip(fewest[keep], 1, found.most).astype(np.int64)
-    pinned = _pinned_replicas(ask)
-    if pinned is not None:
+    if _pinned_replicas(ask) is not None:
         found.fewest = found.most
-    found.bound_micro_usd = field.cost(found.row, found.fewest)
+    elif ask.scenario.workload.kind is LoadKind.OFFLINE:
+        found.fewest = found.most = _best_filled(found)
+    found.bound = found.bill(np.arange(len(found.row)), found.fewest)
     return found
+
+
+def _best_filled(found: Contest) -> Ints:
+    """Replicas with which a batch run is cheapest: from the fewest on, until machines are filled.
+
+    Throughput is proportional to replicas, so the bill of a run follows ``cost(R) / R``; the best ratio is that of
+    whole machines and comes back at every multiple, so one machine's worth of replicas has to be tried.
+    """
+    every = np.arange(len(found.row))
+    best, least = found.fewest.copy(), found.bill(every, found.fewest)
+    for more in range(1, max(TP_SIZES) + 1):
+        replicas = np.minimum(found.fewest + more, found.most)
+        bill = found.bill(every, replicas)
+        better = bill < least
+        best, least = np.where(better, replicas, best), np.where(better, bill, least)
+    return best
 
 
 def _turn_down_for_capacity(found: Contest, part: Index, rate: float, capacity: Floats) -> None:
@@ -197,27 +229,27 @@ def cheapest(contest_: Contest, group: Bools | None = None) -> Choice | None:
         Candidates of the contest to choose among, shape (m,); None for all.
     """
     index = np.arange(len(contest_.row)) if group is None else np.flatnonzero(group)
-    order = index[np.argsort(contest_.bound_micro_usd[index], kind="stable")]
+    order = index[np.argsort(contest_.bound[index], kind="stable")]
     field = contest_.field
     best: tuple[int, ...] | None = None
     choice: Choice | None = None
     for part in _chunks(order):
         if choice is not None:
-            part = part[contest_.bound_micro_usd[part] <= choice.cost_micro_usd]  # noqa: PLW2901 - the part that counts
+            part = part[contest_.bound[part] <= choice.bill]  # noqa: PLW2901 - the part that counts
             if len(part) == 0:
                 break
         part = judge(contest_, part)  # noqa: PLW2901 - as above
         replicas = fewest_replicas(contest_, part)
-        cost = field.cost(contest_.row[part], replicas)
-        cost = np.where(affordable(contest_, part, replicas, cost), cost, UNAVAILABLE)
-        ties = np.flatnonzero((cost == cost.min(initial=UNAVAILABLE)) & (cost < UNAVAILABLE))
+        bill = contest_.bill(part, replicas)
+        bill = np.where(affordable(contest_, part, replicas, bill), bill, UNAVAILABLE)
+        ties = np.flatnonzero((bill == bill.min(initial=UNAVAILABLE)) & (bill < UNAVAILABLE))
         room = _room(contest_, part[ties], replicas[ties])
         for at, off in zip(ties, room, strict=True):
             row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
-            key = (int(cost[at]), *field.preference(row), int(replicas[at]), int(off), seqs)
+            key = (int(bill[at]), *field.preference(row), int(replicas[at]), int(off), seqs)
             if best is None or key < best:
                 best = key
-                choice = Choice(row, seqs, int(replicas[at]), int(cost[at]))
+                choice = Choice(row, seqs, int(replicas[at]), int(bill[at]))
     return choice
 
 
@@ -267,15 +299,17 @@ def fewest_replicas(contest_: Contest, part: Index) -> Ints:
         low[open_[~good]] = middle[~good] + 1
 
 
-def affordable(contest_: Contest, part: Index, replicas: Ints, cost: Ints) -> Bools:
-    """Whether each candidate keeps to limits per request and, for scheduled runs, per month; shape of ``part``."""
+def affordable(contest_: Contest, part: Index, replicas: Ints, bill: Ints) -> Bools:
+    """Whether each candidate keeps to limits per request, of the bill and, for scheduled runs, per month."""
+    limit_of_bill = contest_.ask.bill_limit
+    good = np.ones(len(part), dtype=np.bool_) if limit_of_bill is None else bill <= limit_of_bill
     scenario = contest_.ask.scenario
     per_request, per_month = scenario.budget.maximum_usd_per_request, monthly_limit_of_runs(scenario)
     if (per_request is None and per_month is None) or contest_.ask.lift_budget or not checks_of(contest_.ask):
-        return np.ones(len(part), dtype=np.bool_)
+        return good
     ahead = contest_.ahead(part, replicas)
+    cost = contest_.field.cost(contest_.row[part], replicas)
     usd_per_request = cost / 1e6 / 3_600 / np.maximum(ahead.completed_rps * replicas, 1e-12)
-    good = np.ones(len(part), dtype=np.bool_)
     if per_request is not None:
         good &= usd_per_request <= float(per_request)
     if per_month is not None:
@@ -318,14 +352,14 @@ def extreme(contest_: Contest, minimise: str) -> Choice | None:
             "duration": lambda f: f.run_duration_s,
         }
         value = figures[minimise](contest_.ahead(part, replicas))
-    cost = field.cost(contest_.row[part], replicas)
-    value = np.where(affordable(contest_, part, replicas, cost), value, np.inf)
+    bill = contest_.bill(part, replicas)
+    value = np.where(affordable(contest_, part, replicas, bill), value, np.inf)
     if not np.isfinite(value).any():
         return None
     best = np.flatnonzero(value <= value.min())
-    at = min(best, key=lambda i: (int(cost[i]), field.preference(int(contest_.row[part[i]])), int(part[i])))
+    at = min(best, key=lambda i: (int(bill[i]), field.preference(int(contest_.row[part[i]])), int(part[i])))
     row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
-    return Choice(row, seqs, int(replicas[at]), int(cost[at]))
+    return Choice(row, seqs, int(replicas[at]), int(bill[at]))
 
 
 def _best_quality(contest_: Contest, part: Index) -> Choice | None:

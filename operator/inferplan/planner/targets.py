@@ -34,6 +34,8 @@ class Ask:
         Rows of the field that may be chosen, shape (n,); None for all.
     lift_budget
         Limits per request and per month do not count either.
+    bill_limit
+        Upper limit of what the search minimises, see :meth:`inferplan.planner.search.Contest.bill`.
     """
 
     scenario: Scenario
@@ -42,6 +44,7 @@ class Ask:
     budget_micro_usd: int | None = None
     accept: Bools | None = None
     lift_budget: bool = False
+    bill_limit: int | None = None
 
 
 LoadCheck = Callable[[Ask, Forecast], tuple[Floats, Floats]]

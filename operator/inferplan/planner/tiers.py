@@ -65,10 +65,9 @@ def _recommended_asks(field: Field, scenario: Scenario, limit: int | None) -> It
 def high_end_choice(field: Field, scenario: Scenario, recommended: Choice) -> TierChoice:
     """Find the best quality that the budget allows, latency targets met with margin."""
     limit = budget_micro_usd(scenario)
-    if limit is None:
-        limit = HIGH_END_COST_FACTOR * recommended.cost_micro_usd
+    bill_limit = HIGH_END_COST_FACTOR * recommended.bill if limit is None else None
     factor = 1.0 + scenario.headroom_percent / 100.0
-    ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, field.lossless)
+    ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, field.lossless, bill_limit=bill_limit)
     open_ = contest(field, ask)
     if len(open_.row) == 0:
         return TierChoice(Tier.HIGH_END, recommended, ("a better model within the budget",))

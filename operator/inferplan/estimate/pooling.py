@@ -1,0 +1,90 @@
+"""A classifier's steady state: prompts in, no tokens out. The engine packs prompts of several items into one step.
+
+With P the engine's time per item (a full step's time over the items in it), items are served like jobs of length P at
+one server, and an item's own latency is that of the step that it rides in.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.estimate.prefill import PromptTime, attention_time
+from inferplan.estimate.replica import ReplicaTable
+from inferplan.estimate.roofline import StepModel
+from inferplan.estimate.throughput import Serving
+
+Floats = NDArray[np.float64]
+
+_NEARLY_FULL = 0.999
+
+
+def item_time(table: ReplicaTable, step: StepModel, *, tokens: Floats, prefix: Floats, slots: Floats) -> PromptTime:
+    """Latency of one item alone, and the engine's time per item when steps are full [s], shape (n,).
+
+    Notes
+    -----
+    A full step holds ``min(budget, slots x tokens)`` prompt tokens, so ``P = tokens / that x step + attention``.
+    """
+    nothing = np.zeros(len(table))
+    attention = attention_time(table, tokens, prefix)
+    chunk = np.minimum(tokens, table.max_num_batched_tokens)
+    full = np.minimum(table.max_num_batched_tokens, slots * tokens)
+    return PromptTime(
+        alone=tokens / chunk * step.time(nothing, chunk) + attention,
+        others=tokens / full * step.time(nothing, full) + attention,
+    )
+
+
+def closed_loop(item: PromptTime, *, users: Floats, think_time_s: float) -> Serving:
+    """People who send the next item ``think_time_s`` after the answer: bound by the engine or by themselves."""
+    capacity = 1.0 / item.others
+    free = users / (think_time_s + item.alone)
+    completed = np.minimum(free, capacity)
+    queued = np.maximum(users / capacity - think_time_s - item.alone, 0.0)
+    return _serving(item, completed, capacity, queued, (queued > 0).astype(np.float64))
+
+
+def open_loop(item: PromptTime, *, rate_rps: Floats, variability: float) -> Serving:
+    """Items that arrive at a rate.
+
+    Notes
+    -----
+    ``W = c x P / (1 - rho)`` for those who wait, a share rho of all (M/G/1 with variability c).
+    """
+    capacity = 1.0 / item.others
+    utilization = rate_rps / capacity
+    rho = np.minimum(utilization, _NEARLY_FULL)
+    waits = max(variability, 0.5) * item.others / (1.0 - rho)
+    return _serving(item, np.minimum(rate_rps, capacity), capacity, waits, rho, utilization)
+
+
+def offline(item: PromptTime) -> Serving:
+    """Everything is there at once: full steps until the work is done."""
+    capacity = 1.0 / item.others
+    nothing = np.zeros_like(capacity)
+    return _serving(item, capacity, capacity, nothing, nothing)
+
+
+def _serving(
+    item: PromptTime,
+    completed: Floats,
+    capacity: Floats,
+    wait: Floats,
+    waiting: Floats,
+    utilization: Floats | None = None,
+) -> Serving:
+    nothing = np.zeros_like(capacity)
+    return Serving(
+        running=completed * item.alone,
+        tpot_s=nothing,
+        service_s=item.alone,
+        step_wait_s=nothing,
+        prompt_wait_s=nothing,
+        prompt_busy=nothing,
+        slot_wait_s=wait,
+        slot_busy=waiting,
+        completed_rps=completed,
+        capacity_rps=capacity,
+        utilization=np.minimum(completed / capacity, 1.0) if utilization is None else utilization,
+    )
