@@ -6,12 +6,26 @@ that of the GPU's family, then that of the GPU itself.
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from inferplan.domain.calibration import Calibration, ErrorRange
 from inferplan.domain.estimate import Evidence
 from inferplan.domain.hardware import GpuSpec
+
+
+class Kernel(enum.StrEnum):
+    """How an engine multiplies the weights of a row: which kernels run, and so how well they do."""
+
+    WIDE = "16bit"
+    EIGHT_BIT = "8bit"
+    FOUR_BIT = "4bit"
+    UNPACKED = "unpacked"
+    """Quantized weights that are unpacked to 16 bit on the way (weight-only)."""
+
+
+KERNELS = tuple(Kernel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,34 +44,53 @@ class Constants:
         Achieved share of the dense peak in large matrix products.
     low_precision_mfu
         The same with FP8, INT8 or FP4 arithmetic.
+    expert_mfu
+        The same in the grouped products of routed experts, of the peak in their own arithmetic.
     attention_mfu
-        The same in prefill attention.
+        The same in prefill attention, of the 16-bit peak.
     weight_only_slowdown
         Factor on arithmetic time where quantized weights are unpacked to 16 bit first.
-    step_overhead_s, layer_overhead_s, sequence_overhead_s, token_overhead_s
-        Host and launch time per step, per layer of a step, per running sequence and per prompt token [s].
+    activation_passes, expert_activation_passes
+        How often the 16-bit activations of a token (per layer; per layer and chosen expert) cross memory.
+    step_overhead_s, layer_overhead_s, expert_layer_overhead_s, sequence_overhead_s
+        Host and launch time per step, per layer of a step, per layer with experts on top of that, and per running
+        sequence [s].
     allreduce_latency_s
         Fixed time of one all-reduce [s]; two per layer with tensor parallelism.
     link_efficiency
         Achieved share of the link's bandwidth in large all-reduces.
-    request_overhead_s
-        Time of a request outside the engine's steps: HTTP, tokenization, first detokenization [s].
+    prompt_share
+        Share of a prompt's own time by which it stretches the steps of the sequences that decode meanwhile.
+    steps_before_prompt
+        Steps of the running batch that pass before a new prompt is scheduled and its first token is sent.
+    burst_share
+        Share of a burst's prompts that a request finds before it on average, if a closed loop starts all its users
+        at once as benchmarks do.
+    request_overhead_s, request_token_overhead_s
+        Time of a request outside the engine's steps: HTTP, first detokenization; tokenization per prompt token [s].
     """
 
     weight_mbu: float = 0.85
-    kv_mbu: float = 0.70
-    expert_mbu: float = 0.65
-    mfu: float = 0.60
-    low_precision_mfu: float = 0.50
-    attention_mfu: float = 0.35
+    kv_mbu: float = 0.80
+    expert_mbu: float = 0.75
+    mfu: float = 0.62
+    low_precision_mfu: float = 0.55
+    expert_mfu: float = 0.30
+    attention_mfu: float = 0.45
     weight_only_slowdown: float = 1.15
-    step_overhead_s: float = 1.0e-3
-    layer_overhead_s: float = 12e-6
-    sequence_overhead_s: float = 8e-6
-    token_overhead_s: float = 0.0
-    allreduce_latency_s: float = 12e-6
-    link_efficiency: float = 0.60
-    request_overhead_s: float = 0.012
+    activation_passes: float = 10.0
+    expert_activation_passes: float = 20.0
+    step_overhead_s: float = 0.2e-3
+    layer_overhead_s: float = 50e-6
+    expert_layer_overhead_s: float = 35e-6
+    sequence_overhead_s: float = 15e-6
+    allreduce_latency_s: float = 7e-6
+    link_efficiency: float = 0.45
+    prompt_share: float = 0.8
+    steps_before_prompt: float = 1.0
+    burst_share: float = 0.07
+    request_overhead_s: float = 0.015
+    request_token_overhead_s: float = 1e-6
 
 
 NAMES = tuple(field.name for field in fields(Constants))
@@ -88,15 +121,21 @@ class Resolved:
         return _PRIOR_RANGES[metric]
 
 
-def resolve(calibrations: Sequence[Calibration], engine: str, gpu: GpuSpec) -> Resolved:
-    """Lay the records over the prior, the most specific last."""
+def resolve(calibrations: Sequence[Calibration], engine: str, gpu: GpuSpec, kernel: Kernel = Kernel.WIDE) -> Resolved:
+    """Lay the records over the prior, the most specific last.
+
+    A record may state a constant for one kind of kernel alone (``expert_mbu_4bit``); it wins over the plain one of
+    the same record.
+    """
     values = {name: getattr(Constants(), name) for name in NAMES}
     general = [c for c in calibrations if c.engine == engine and c.gpu is None and c.family is None]
     family = [c for c in calibrations if c.engine == engine and c.family == gpu.family]
     own = [c for c in calibrations if c.engine == engine and c.gpu == gpu.id]
     ranges: list[ErrorRange] = []
     for record in (*general, *family, *own):
-        values.update({name: value for name, value in record.constants if name in values})
+        stated = dict(record.constants)
+        for name in NAMES:
+            values[name] = stated.get(f"{name}_{kernel}", stated.get(name, values[name]))
         ranges = [*record.ranges, *ranges]
     if own and own[-1].runs:
         evidence, detail = Evidence.MEASURED, f"{engine} was measured on {gpu.name} ({own[-1].runs} runs)"

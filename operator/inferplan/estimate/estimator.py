@@ -16,7 +16,7 @@ from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate import pooling, throughput
 from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of, sequences_held
-from inferplan.estimate.prefill import PromptTime, prompt_time
+from inferplan.estimate.prefill import PromptTime, burst_prompt_time, prompt_time
 from inferplan.estimate.queueing import (
     NORMAL_QUANTILE,
     PERCENTILES,
@@ -58,6 +58,9 @@ class ReplicaLoad:
         Leading prompt tokens that stay in the prefix cache.
     burstiness
         Squared coefficient of variation of the gaps between arrivals.
+    starts_together
+        A closed loop whose users all send their first request at once, as benchmarks do; part of the requests then
+        waits for the prompts of the others.
     """
 
     kind: LoadKind
@@ -66,14 +69,15 @@ class ReplicaLoad:
     rate_rps: Floats | float | None
     items: Floats | float | None
     think_time_s: float
-    isl_mean: float
-    isl_p95: float
-    osl_mean: float
-    osl_p95: float
-    shared_prefix_tokens: float
+    isl_mean: Floats | float
+    isl_p95: Floats | float
+    osl_mean: Floats | float
+    osl_p95: Floats | float
+    shared_prefix_tokens: Floats | float
     burstiness: float
     max_num_seqs: Floats | float
     max_model_len: int
+    starts_together: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +128,12 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     Latencies never fall when the load of a replica or its prompts grow, and never rise with bandwidth or peak FLOP/s.
     """
     classify = load.task is Task.CLASSIFICATION
-    output, prefix, new_tokens = _tokens(table, load)
+    output = output_tokens(load)
     slots = batch_slots(table, load, output)
     step = step_model(table, load.isl_mean + output / 2.0)
-    if classify:
-        prompt = pooling.item_time(table, step, tokens=new_tokens, prefix=prefix, slots=slots)
-    else:
-        prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
+    prompt = prompt_of(table, load, step, slots)
     serving = _serving(table, load, step, prompt, output, slots)
-    tokens = np.full(len(table), load.isl_mean + output / 2.0)
-    held = serving.running * sequence_bytes_of(table, tokens)
+    held = serving.running * sequence_bytes_of(table, load.isl_mean + output / 2.0)
     ttft, tpot, e2e = _latencies(table, load, step, prompt, output, serving)
     low_high = {key: table.factors(key, load.kind.value) for key in ("ttft", "tpot", "e2e", "throughput")}
     return Prediction(
@@ -161,12 +161,12 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
 
 def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
     """Requests per second at which each replica saturates, shape (n,); the ``capacity_rps`` of :func:`predict`."""
-    output, prefix, new_tokens = _tokens(table, load)
+    output = output_tokens(load)
     slots = batch_slots(table, load, output)
     step = step_model(table, load.isl_mean + output / 2.0)
+    prompt = saturated_prompt(table, load, step, slots)
     if load.task is Task.CLASSIFICATION:
-        return 1.0 / pooling.item_time(table, step, tokens=new_tokens, prefix=prefix, slots=slots).others
-    prompt = prompt_time(table, step, tokens=new_tokens, prefix=prefix, sequences=slots * 0.5)
+        return 1.0 / prompt.others
     return throughput.saturation_rps(step, prompt, output, slots)
 
 
@@ -175,14 +175,53 @@ def throughput_low(table: ReplicaTable, kind: LoadKind) -> Floats:
     return table.factors("throughput", kind.value)[0]
 
 
-def _tokens(table: ReplicaTable, load: ReplicaLoad) -> tuple[float, Floats, Floats]:
-    """Output tokens, cached and new prompt tokens of a request."""
-    output = 1.0 if load.task is Task.CLASSIFICATION else max(load.osl_mean, 1.0)
-    prefix = min(load.shared_prefix_tokens, max(load.isl_mean - 1.0, 0.0))
-    return output, np.full(len(table), prefix), np.full(len(table), max(load.isl_mean - prefix, 1.0))
+def output_tokens(load: ReplicaLoad) -> Floats | float:
+    """Output tokens of a request; a classifier has one."""
+    return 1.0 if load.task is Task.CLASSIFICATION else np.maximum(load.osl_mean, 1.0)
 
 
-def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: float) -> Floats:
+def prompt_tokens(table: ReplicaTable, load: ReplicaLoad) -> tuple[Floats, Floats]:
+    """New and cached prompt tokens of a request, shape (n,) each."""
+    prefix = np.minimum(load.shared_prefix_tokens, np.maximum(load.isl_mean - 1.0, 0.0))
+    shape = (len(table),)
+    return np.broadcast_to(np.maximum(load.isl_mean - prefix, 1.0), shape), np.broadcast_to(prefix, shape)
+
+
+def prompt_of(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> PromptTime:
+    """Time of one prompt beside the sequences that run meanwhile."""
+    if load.task is Task.CLASSIFICATION:
+        return saturated_prompt(table, load, step, slots)
+    tokens, prefix = prompt_tokens(table, load)
+    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=sequences_beside(table, load, step, slots))
+
+
+def saturated_prompt(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> PromptTime:
+    """Time of one prompt while every slot is taken; for a classifier, of one item in full steps."""
+    tokens, prefix = prompt_tokens(table, load)
+    if load.task is Task.CLASSIFICATION:
+        return pooling.item_time(table, step, tokens=tokens, prefix=prefix, slots=slots)
+    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=slots)
+
+
+def sequences_beside(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> Floats:
+    """Sequences that decode beside a prompt, estimated before the fixed point is known, shape (n,).
+
+    Notes
+    -----
+    Closed loop: all users but those who think, ``N S / (S + Z)``; open loop: ``rate x S`` (Little's law); both with the
+    service time ``S = o step(1)`` of an empty replica, and never more than the slots. Offline: all slots.
+    """
+    service = output_tokens(load) * step.time(np.ones(len(table)))
+    if load.kind is LoadKind.CLOSED_LOOP:
+        found = np.asarray(load.users, dtype=np.float64) * service / (service + load.think_time_s)
+    elif load.kind is LoadKind.OPEN_LOOP:
+        found = np.asarray(load.rate_rps, dtype=np.float64) * service
+    else:
+        found = slots
+    return np.minimum(found, slots)
+
+
+def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) -> Floats:
     """Sequences that really run at once: the batch limit, or fewer if the KV pool fills first, shape (n,)."""
     held = sequences_held(table, load.isl_mean + output / 2.0)
     slots: Floats = np.maximum(np.minimum(np.broadcast_to(load.max_num_seqs, (len(table),)), held), 1.0)
@@ -194,29 +233,55 @@ def _serving(
     load: ReplicaLoad,
     step: StepModel,
     prompt: PromptTime,
-    output: float,
+    output: Floats | float,
     slots: Floats,
 ) -> Serving:
-    classify = load.task is Task.CLASSIFICATION
+    if load.task is Task.CLASSIFICATION:
+        return _pooling(table, load, prompt)
+    full = saturated_prompt(table, load, step, slots)
+    at_saturation = throughput.pace(step, full, output, slots)
     if load.kind is LoadKind.CLOSED_LOOP:
-        users = np.broadcast_to(np.asarray(load.users, dtype=np.float64), (len(table),))
-        if classify:
-            return pooling.closed_loop(prompt, users=users, think_time_s=load.think_time_s)
-        return throughput.closed_loop(step, prompt, output, users=users, think_time_s=load.think_time_s, slots=slots)
+        return throughput.closed_loop(
+            step,
+            prompt,
+            output,
+            users=_column(table, load.users),
+            think_time_s=load.think_time_s,
+            slots=slots,
+            full=at_saturation,
+        )
     if load.kind is LoadKind.OPEN_LOOP:
-        rate = np.broadcast_to(np.asarray(load.rate_rps, dtype=np.float64), (len(table),))
-        variability = _variability(load)
-        if classify:
-            return pooling.open_loop(prompt, rate_rps=rate, variability=variability)
-        return throughput.open_loop(step, prompt, output, rate_rps=rate, variability=variability, slots=slots)
-    return pooling.offline(prompt) if classify else throughput.offline(step, prompt, output, slots=slots)
+        return throughput.open_loop(
+            step,
+            prompt,
+            output,
+            rate_rps=_column(table, load.rate_rps),
+            variability=_variability(load),
+            slots=slots,
+            full=at_saturation,
+        )
+    return throughput.offline(slots=slots, full=at_saturation)
 
 
-def _variability(load: ReplicaLoad) -> float:
+def _pooling(table: ReplicaTable, load: ReplicaLoad, item: PromptTime) -> Serving:
+    """A classifier's steady state."""
+    if load.kind is LoadKind.CLOSED_LOOP:
+        return pooling.closed_loop(item, users=_column(table, load.users), think_time_s=load.think_time_s)
+    if load.kind is LoadKind.OPEN_LOOP:
+        return pooling.open_loop(item, rate_rps=_column(table, load.rate_rps), variability=_variability(load))
+    return pooling.offline(item)
+
+
+def _column(table: ReplicaTable, value: Floats | float | None) -> Floats:
+    return np.broadcast_to(np.asarray(value, dtype=np.float64), (len(table),))
+
+
+def _variability(load: ReplicaLoad) -> Floats:
     """Half the sum of the squared coefficients of variation of arrivals and of service."""
     mean, p95 = (load.isl_mean, load.isl_p95) if load.task is Task.CLASSIFICATION else (load.osl_mean, load.osl_p95)
     sigma = lognormal_sigma(mean, p95)
-    return (load.burstiness + float(np.expm1(sigma * sigma))) / 2.0
+    found: Floats = (load.burstiness + np.expm1(sigma * sigma)) / 2.0
+    return found
 
 
 def _latencies(
@@ -224,12 +289,12 @@ def _latencies(
     load: ReplicaLoad,
     step: StepModel,
     prompt: PromptTime,
-    output: float,
+    output: Floats | float,
     serving: Serving,
 ) -> tuple[Quantiles, Quantiles, Quantiles]:
     """Means and percentiles of TTFT, TPOT and E2E."""
-    overhead = table.constant("request_overhead_s")
-    ttft_mean = overhead + prompt.alone + serving.mean_wait_s
+    overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
+    ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
     slope = np.zeros(len(table))
     if load.task is Task.GENERATION:
@@ -241,8 +306,8 @@ def _latencies(
     e2e: dict[int, Floats] = {}
     e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
     for q in PERCENTILES:
-        longer_prompt = length_quantile(load.isl_mean, load.isl_p95, q) / max(load.isl_mean, 1e-9) - 1.0
-        longer_output = length_quantile(load.osl_mean, load.osl_p95, q) / max(load.osl_mean, 1e-9) - 1.0
+        longer_prompt = length_quantile(load.isl_mean, load.isl_p95, q) / np.maximum(load.isl_mean, 1e-9) - 1.0
+        longer_output = length_quantile(load.osl_mean, load.osl_p95, q) / np.maximum(load.osl_mean, 1e-9) - 1.0
         waits = [_excess(serving.prompt_wait_s, serving.prompt_busy, q)]
         if random_slots:
             waits.append(_excess(serving.slot_wait_s, serving.slot_busy, q))
@@ -257,6 +322,15 @@ def _latencies(
         Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
         Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
     )
+
+
+def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving: Serving) -> Floats | float:
+    """Mean wait for the prompts of users who all started at once."""
+    if load.kind is not LoadKind.CLOSED_LOOP or not load.starts_together:
+        return 0.0
+    tokens, prefix = prompt_tokens(table, load)
+    one = burst_prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=np.zeros(len(table)))
+    return table.constant("burst_share") * np.maximum(serving.running - 1.0, 0.0) * one
 
 
 def _excess(conditional_wait: Floats, chance: Floats, percentile: int) -> Floats:

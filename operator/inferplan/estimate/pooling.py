@@ -45,7 +45,7 @@ def closed_loop(item: PromptTime, *, users: Floats, think_time_s: float) -> Serv
     return _serving(item, completed, capacity, queued, (queued > 0).astype(np.float64))
 
 
-def open_loop(item: PromptTime, *, rate_rps: Floats, variability: float) -> Serving:
+def open_loop(item: PromptTime, *, rate_rps: Floats, variability: Floats | float) -> Serving:
     """Items that arrive at a rate.
 
     Notes
@@ -55,7 +55,7 @@ def open_loop(item: PromptTime, *, rate_rps: Floats, variability: float) -> Serv
     capacity = 1.0 / item.others
     utilization = rate_rps / capacity
     rho = np.minimum(utilization, _NEARLY_FULL)
-    waits = max(variability, 0.5) * item.others / (1.0 - rho)
+    waits = np.maximum(variability, 0.5) * item.others / (1.0 - rho)
     return _serving(item, np.minimum(rate_rps, capacity), capacity, waits, rho, utilization)
 
 

@@ -30,11 +30,14 @@ def attention_time(table: ReplicaTable, prompt: Floats, prefix: Floats) -> Float
 
     Notes
     -----
-    ``F x (prompt^2 / 2 + prompt x prefix) / (peak x attention MFU)`` with F FLOP per token pair.
+    ``prompt x (F x context + F_window x min(context, window)) / (peak x attention MFU)`` with F FLOP per token pair
+    and the mean context ``prompt / 2 + prefix``.
     """
-    pairs = prompt * prompt / 2.0 + prompt * prefix
-    rate = table.peak_attention_flops_per_s * table.constant("attention_mfu")
-    return table.pp * table.attention_flop * pairs / rate
+    context = prompt / 2.0 + prefix
+    flop = prompt * (
+        table.attention_flop * context + table.window_attention_flop * np.minimum(context, table.kv_window_tokens)
+    )
+    return table.pp * flop / (table.peak_attention_flops_per_s * table.constant("attention_mfu"))
 
 
 def prompt_time(
@@ -54,5 +57,13 @@ def prompt_time(
     mixed = step.time(sequences, chunk)
     return PromptTime(
         alone=chunks * mixed + attention,
-        others=chunks * (mixed - step.time(sequences)) + attention,
+        others=step.prompt_share * (chunks * (mixed - step.time(sequences)) + attention),
     )
+
+
+def burst_prompt_time(
+    table: ReplicaTable, step: StepModel, *, tokens: Floats, prefix: Floats, sequences: Floats
+) -> Floats:
+    """Time that a prompt adds to a queue of many: steps filled to the token budget with prompts [s], shape (n,)."""
+    budget = table.max_num_batched_tokens
+    return tokens / budget * step.time(sequences, budget) + attention_time(table, tokens, prefix)

@@ -19,7 +19,7 @@ from inferplan.domain.hardware import GpuSpec, LinkKind
 from inferplan.domain.model import DTYPE_BYTES, Dtype, LayerKind, ModelSpec, QuantizationMethod
 from inferplan.domain.units import GIB
 from inferplan.estimate import memory
-from inferplan.estimate.constants import NAMES, Resolved, resolve
+from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, resolve
 from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -91,10 +91,14 @@ class ReplicaTable:
     routed_bytes: Floats
     experts: Floats
     experts_per_token: Floats
+    expert_layers: Floats
     layer_flop_per_token: Floats
+    expert_flop_per_token: Floats
     head_flop_per_token: Floats
     attention_flop: Floats
+    window_attention_flop: Floats
     peak_flops_per_s: Floats
+    peak_expert_flops_per_s: Floats
     peak_attention_flops_per_s: Floats
     bandwidth_bytes_per_s: Floats
     link_bytes_per_s: Floats
@@ -157,13 +161,12 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     """
     of_weights = {name: np.array(values, dtype=np.float64)[weight] for name, values in _weight_columns(weights).items()}
     of_gpus = {name: np.array(values, dtype=np.float64)[gpu] for name, values in _gpu_columns(gpus).items()}
-    resolved = [[resolve(calibrations, e.id, g) for g in gpus] for e in engines]
-    pairs = engine * len(gpus) + gpu
-    flat = [entry for row in resolved for entry in row]
+    flat = [resolve(calibrations, e.id, g, kernel) for e in engines for g in gpus for kernel in KERNELS]
     tp_, pp_ = tp.astype(np.float64), pp.astype(np.float64)
     ranks = tp_ * pp_
     kv_bytes = np.array([2.0 if dtype is None else DTYPE_BYTES[dtype] for dtype in kv_dtypes])[kv]
-    native, peak = _arithmetic(weights, gpus)
+    kernel, peak, expert_peak = _arithmetic(weights, gpus)
+    pairs = (engine * len(gpus) + gpu) * len(KERNELS) + kernel[weight, gpu]
     heads = 1.0 / np.minimum(tp_, of_weights["kv_heads"])
     latent = of_weights["latent"] * kv_bytes / pp_
     full = of_weights["full"] * kv_bytes * heads / pp_ + latent
@@ -201,17 +204,21 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         routed_bytes=of_weights["routed"] / ranks,
         experts=of_weights["experts"],
         experts_per_token=of_weights["experts_per_token"],
-        layer_flop_per_token=2.0 * of_weights["active"] / ranks,
+        expert_layers=of_weights["expert_layers"],
+        layer_flop_per_token=2.0 * of_weights["shared_active"] / ranks,
+        expert_flop_per_token=2.0 * of_weights["routed_active"] / ranks,
         head_flop_per_token=2.0 * of_weights["head_params"] / tp_ * (1 - pooling),
         attention_flop=of_weights["attention_flop"] / ranks,
+        window_attention_flop=of_weights["window_attention_flop"] / ranks,
         peak_flops_per_s=peak[weight, gpu],
+        peak_expert_flops_per_s=expert_peak[weight, gpu],
         peak_attention_flops_per_s=of_gpus["peak16"],
         bandwidth_bytes_per_s=of_gpus["bandwidth"],
         link_bytes_per_s=_link(gpus, tp, gpu),
         max_num_batched_tokens=batched,
         has_head=1 - pooling,
-        low_precision=(native[weight, gpu] > 0).astype(np.float64),
-        weight_only=(native[weight, gpu] < 0).astype(np.float64),
+        low_precision=(peak[weight, gpu] > of_gpus["peak16"]).astype(np.float64),
+        weight_only=(kernel[weight, gpu] == KERNELS.index(Kernel.UNPACKED)).astype(np.float64),
         evidence_code=np.array([float(EVIDENCE.index(r.evidence)) for r in flat])[pairs],
         pair=pairs,
         founded=Founded(
@@ -234,6 +241,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
     for model, method in weights:
         size, count, layout = weight_bytes(model, method), parameters(model), kv_layout(model)
         attending = sum(g.layers for g in model.attention if g.kind in {LayerKind.FULL, LayerKind.MLA})
+        windowed = sum(g.layers for g in model.attention if g.kind in {LayerKind.SLIDING, LayerKind.CHUNKED})
         moe = model.moe
         row = {
             "layers": model.layers,
@@ -244,7 +252,9 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "head": size.head or size.embedding,
             "routed": size.routed,
             "head_params": count.head or count.embedding,
-            "active": count.active_in_layers,
+            "shared_active": count.attention + count.dense,
+            "routed_active": count.routed_active,
+            "expert_layers": moe.layers if moe else 0,
             "experts": moe.experts if moe else 0,
             "experts_per_token": moe.experts_per_token if moe else 0,
             "full": layout.full_values_per_token,
@@ -254,6 +264,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "state": layout.state_bytes,
             "kv_heads": layout.kv_heads,
             "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
+            "window_attention_flop": 4.0 * model.attention_heads * model.head_dim * windowed,
             "classifier": 1.0 if model.task.value == "Classification" else 0.0,
         }
         for name, value in row.items():
@@ -271,20 +282,31 @@ def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
 
 def _arithmetic(
     weights: Sequence[tuple[ModelSpec, QuantizationMethod]], gpus: Sequence[GpuSpec]
-) -> tuple[Floats, Floats]:
-    """Arithmetic of each (weights, GPU): 1 low precision, 0 sixteen bit, -1 unpacked to 16 bit; and its dense peak."""
-    kinds = np.zeros((len(weights), len(gpus)))
+) -> tuple[Ints, Floats, Floats]:
+    """Kernels of each (weights, GPU), and the dense peaks of its layers and of its experts."""
+    kinds = np.zeros((len(weights), len(gpus)), dtype=np.int64)
     peaks = np.zeros((len(weights), len(gpus)))
+    expert_peaks = np.zeros((len(weights), len(gpus)))
     for w, (_, method) in enumerate(weights):
         for g, gpu in enumerate(gpus):
             sixteen = gpu.peak(Dtype.FLOAT16) or 1.0
-            from_capability = method.native_min_compute_capability
-            runs = from_capability is not None and (gpu.compute_capability or 0) >= from_capability
-            own = gpu.peak(method.compute_dtype) if runs else None
-            plain = method.weight_bits >= 16  # noqa: PLR2004 - 16 bits per weight
-            kinds[w, g] = 0 if plain else (1 if own else -1)
-            peaks[w, g] = sixteen if plain or not own else own
-    return kinds, peaks
+            kind = kernel_of(method, gpu)
+            own = gpu.peak(method.compute_dtype) or sixteen
+            kinds[w, g] = KERNELS.index(kind)
+            expert_peaks[w, g] = own if kind in {Kernel.EIGHT_BIT, Kernel.FOUR_BIT} else sixteen
+            peaks[w, g] = sixteen if method.experts_only else expert_peaks[w, g]
+    return kinds, peaks, expert_peaks
+
+
+def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
+    """Which kernels multiply a format's weights on a GPU."""
+    if method.weight_bits >= 16:  # noqa: PLR2004 - 16 bits per weight
+        return Kernel.WIDE
+    least = method.native_min_compute_capability
+    runs = least is not None and (gpu.compute_capability or 0) >= least and gpu.peak(method.compute_dtype) is not None
+    if not runs:
+        return Kernel.UNPACKED
+    return Kernel.FOUR_BIT if method.weight_bits < 8 else Kernel.EIGHT_BIT  # noqa: PLR2004 - bits per weight
 
 
 def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:

@@ -25,7 +25,7 @@ from inferplan.estimate.replica import ReplicaTable
 Floats = NDArray[np.float64]
 
 ACTIVATION_BYTES = 2.0
-"""Bytes of one activation value in an all-reduce (16 bit)."""
+"""Bytes of one activation value (16 bit)."""
 
 
 def smooth_max(a: Floats, b: Floats) -> Floats:
@@ -84,8 +84,9 @@ class StepModel:
     kv_per_sequence: Floats
     fixed: Floats
     per_sequence: Floats
-    per_token: Floats
-    reduce_per_token: Floats
+    moved_per_token: Floats
+    prompt_share: Floats
+    steps_before: Floats
     sparse: bool
 
     def time(self, sequences: Floats, prompt_tokens: Floats | float = 0.0) -> Floats:
@@ -95,7 +96,7 @@ class StepModel:
         tokens = b + p
         memory = self.weights + self.routed * -np.expm1(tokens * self.left_log) if self.sparse else self.weights
         arithmetic = tokens * self.compute_per_token + b * self.head_per_sequence
-        beside = b * (self.kv_per_sequence + self.per_sequence) + p * self.per_token + tokens * self.reduce_per_token
+        beside = b * (self.kv_per_sequence + self.per_sequence) + tokens * self.moved_per_token
         return self.pp * (smooth_max(memory, arithmetic) + beside + self.fixed)
 
 
@@ -109,6 +110,10 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
     several = table.tp > 1
     traffic = 2.0 * (table.tp - 1.0) / table.tp * ACTIVATION_BYTES * table.hidden
     reduces = 2.0 * stage_layers * several
+    passes = (
+        c("activation_passes") * table.layers
+        + c("expert_activation_passes") * table.expert_layers * table.experts_per_token
+    )
     context = np.asarray(context_tokens, dtype=np.float64)
     return StepModel(
         pp=table.pp,
@@ -116,11 +121,20 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
         routed=table.routed_bytes / (bandwidth * c("expert_mbu")),
         left_log=log_untouched(table.experts, table.experts_per_token),
         sparse=bool(np.any(table.routed_bytes > 0)),
-        compute_per_token=table.layer_flop_per_token * slowdown / (table.peak_flops_per_s * mfu),
+        compute_per_token=slowdown
+        * (
+            table.layer_flop_per_token / (table.peak_flops_per_s * mfu)
+            + table.expert_flop_per_token / (table.peak_expert_flops_per_s * c("expert_mfu"))
+        ),
         head_per_sequence=table.head_flop_per_token / (table.peak_attention_flops_per_s * c("mfu")),
         kv_per_sequence=kv_read_bytes(table, context) / (bandwidth * c("kv_mbu")),
-        fixed=c("step_overhead_s") + c("layer_overhead_s") * stage_layers + reduces * c("allreduce_latency_s"),
+        fixed=c("step_overhead_s")
+        + c("layer_overhead_s") * stage_layers
+        + c("expert_layer_overhead_s") * table.expert_layers / table.pp
+        + reduces * c("allreduce_latency_s"),
         per_sequence=c("sequence_overhead_s"),
-        per_token=c("token_overhead_s"),
-        reduce_per_token=reduces * traffic / (table.link_bytes_per_s * c("link_efficiency")),
+        moved_per_token=reduces * traffic / (table.link_bytes_per_s * c("link_efficiency"))
+        + ACTIVATION_BYTES * table.hidden * passes / (table.pp * bandwidth),
+        prompt_share=c("prompt_share"),
+        steps_before=c("steps_before_prompt"),
     )

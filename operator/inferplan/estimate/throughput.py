@@ -36,7 +36,7 @@ class Serving:
     service_s
         Time in a slot: prompt and output.
     step_wait_s
-        Mean wait for the step under way.
+        Mean wait for the steps under way.
     prompt_wait_s, prompt_busy
         Mean wait of those who find other prompts before them, and their share.
     slot_wait_s, slot_busy
@@ -69,7 +69,7 @@ class Serving:
 class Pace:
     """How fast things go while a number of sequences runs; shape (n,)."""
 
-    step_s: Floats
+    step_wait_s: Floats
     tpot_s: Floats
     service_s: Floats
     prompt_busy: Floats
@@ -77,25 +77,26 @@ class Pace:
 
     @property
     def before_s(self) -> Floats:
-        """Mean wait for the step under way and for other prompts [s]."""
-        return self.step_s / 2.0 + self.prompt_busy * self.prompt_wait_s
+        """Mean wait for the steps under way and for other prompts [s]."""
+        return self.step_wait_s + self.prompt_busy * self.prompt_wait_s
 
 
-def pace(step: StepModel, prompt: PromptTime, output: float, running: Floats) -> Pace:
+def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: Floats) -> Pace:
     """Work out the pace with ``running`` sequences.
 
     Notes
     -----
     With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
     ``prompt + (o - 1) step + (b - 1) P``, which conserves work; prompts keep the engine busy for
-    ``r = (b - 1) P / ((b - 1) P + o step)``; who finds other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue before it).
+    ``r = (b - 1) P / ((b - 1) P + o step)``; who finds other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the
+    one under way and the queue before it).
     """
     step_s = step.time(running)
     others = np.maximum(running - 1.0, 0.0) * prompt.others
     tpot = step_s + others / output
     busy = others / (others + output * step_s)
     return Pace(
-        step_s=step_s,
+        step_wait_s=step.steps_before * step_s,
         tpot_s=tpot,
         service_s=prompt.alone + (output - 1.0) * step_s + others,
         prompt_busy=busy,
@@ -103,7 +104,7 @@ def pace(step: StepModel, prompt: PromptTime, output: float, running: Floats) ->
     )
 
 
-def saturation_rps(step: StepModel, prompt: PromptTime, output: float, slots: Floats) -> Floats:
+def saturation_rps(step: StepModel, prompt: PromptTime, output: Floats | float, slots: Floats) -> Floats:
     """Requests per second with all slots running."""
     return slots / pace(step, prompt, output, slots).service_s
 
@@ -120,9 +121,21 @@ def bisect(high: Floats, too_high: Callable[[Floats], NDArray[np.bool_]]) -> Flo
 
 
 def closed_loop(
-    step: StepModel, prompt: PromptTime, output: float, *, users: Floats, think_time_s: float, slots: Floats
+    step: StepModel,
+    prompt: PromptTime,
+    output: Floats | float,
+    *,
+    users: Floats,
+    think_time_s: float,
+    slots: Floats,
+    full: Pace,
 ) -> Serving:
     """Steady state with ``users`` people per replica, each thinking ``think_time_s`` between answers.
+
+    Parameters
+    ----------
+    full
+        The pace with all slots running.
 
     Notes
     -----
@@ -135,7 +148,7 @@ def closed_loop(
         return running * (think_time_s + now.before_s + now.service_s) > users * now.service_s
 
     running = bisect(np.minimum(slots, users), too_many)
-    now, full = pace(step, prompt, output, running), pace(step, prompt, output, slots)
+    now = pace(step, prompt, output, running)
     capacity = slots / full.service_s
     queued = np.maximum(users / capacity - think_time_s - full.service_s - full.before_s, 0.0)
     completed = users / (think_time_s + now.before_s + now.service_s + queued)
@@ -151,14 +164,14 @@ def _serving(
     completed_rps: Floats,
     capacity_rps: Floats,
     utilization: Floats,
-    variability: float = 1.0,
+    variability: Floats | float = 1.0,
 ) -> Serving:
     return Serving(
         running=running,
         tpot_s=now.tpot_s,
         service_s=now.service_s,
-        step_wait_s=now.step_s / 2.0,
-        prompt_wait_s=now.prompt_wait_s * max(variability, 1.0),
+        step_wait_s=now.step_wait_s,
+        prompt_wait_s=now.prompt_wait_s * np.maximum(variability, 1.0),
         prompt_busy=now.prompt_busy,
         slot_wait_s=slot_wait_s,
         slot_busy=slot_busy,
@@ -169,7 +182,14 @@ def _serving(
 
 
 def open_loop(
-    step: StepModel, prompt: PromptTime, output: float, *, rate_rps: Floats, variability: float, slots: Floats
+    step: StepModel,
+    prompt: PromptTime,
+    output: Floats | float,
+    *,
+    rate_rps: Floats,
+    variability: Floats | float,
+    slots: Floats,
+    full: Pace,
 ) -> Serving:
     """Steady state with requests that arrive at a rate, whatever happened to the earlier ones.
 
@@ -177,6 +197,8 @@ def open_loop(
     ----------
     variability
         ``(c_a^2 + c_s^2) / 2`` of arrivals and service.
+    full
+        The pace with all slots running.
 
     Notes
     -----
@@ -186,7 +208,7 @@ def open_loop(
     def too_many(running: Floats) -> NDArray[np.bool_]:
         return running > rate_rps * pace(step, prompt, output, running).service_s
 
-    capacity = saturation_rps(step, prompt, output, slots)
+    capacity = slots / full.service_s
     running = bisect(slots, too_many)
     now = pace(step, prompt, output, running)
     utilization = rate_rps / capacity
@@ -196,9 +218,8 @@ def open_loop(
     return _serving(running, now, waits, chance, completed, capacity, utilization, variability)
 
 
-def offline(step: StepModel, prompt: PromptTime, output: float, *, slots: Floats) -> Serving:
+def offline(*, slots: Floats, full: Pace) -> Serving:
     """Everything is there at once: all slots run until the work is done."""
-    now = pace(step, prompt, output, slots)
-    capacity = slots / now.service_s
+    capacity = slots / full.service_s
     nothing = np.zeros_like(capacity)
-    return _serving(slots, now, nothing, nothing, capacity, capacity, np.ones_like(capacity))
+    return _serving(slots, full, nothing, nothing, capacity, capacity, np.ones_like(capacity))

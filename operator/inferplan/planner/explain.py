@@ -17,8 +17,17 @@ from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.estimate import memory
 from inferplan.estimate.constants import NAMES
-from inferplan.estimate.estimator import ReplicaLoad, ReplicaTable, batch_slots, predict
-from inferplan.estimate.prefill import PromptTime, attention_time, prompt_time
+from inferplan.estimate.estimator import (
+    ReplicaLoad,
+    ReplicaTable,
+    batch_slots,
+    predict,
+    prompt_of,
+    prompt_tokens,
+    saturated_prompt,
+    sequences_beside,
+)
+from inferplan.estimate.prefill import PromptTime, attention_time
 from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -155,7 +164,7 @@ def _memory(s: Subject) -> Iterator[Step]:
 
 
 def _output(s: Subject) -> float:
-    return max(s.load.osl_mean, 1.0) if s.scenario.task is Task.GENERATION else 1.0
+    return float(max(s.load.osl_mean, 1.0)) if s.scenario.task is Task.GENERATION else 1.0
 
 
 def _slots(s: Subject) -> NDArray[np.float64]:
@@ -207,7 +216,7 @@ def _step(s: Subject) -> Iterator[Step]:
     arithmetic = f"{_number(per_stage)} * ({_number(model.compute_per_token)} + {_number(model.head_per_sequence)})"
     beside = (
         f"{_number(per_stage)} * ({_number(model.kv_per_sequence)} + {_number(model.per_sequence)}"
-        f" + {_number(model.reduce_per_token)})"
+        f" + {_number(model.moved_per_token)})"
     )
     yield Step(
         "Step",
@@ -221,24 +230,25 @@ def _step(s: Subject) -> Iterator[Step]:
 
 
 def _prompt_time(s: Subject) -> PromptTime:
-    prefix = min(s.load.shared_prefix_tokens, max(s.load.isl_mean - 1.0, 0.0))
-    tokens = np.array([max(s.load.isl_mean - prefix, 1.0)])
-    return prompt_time(s.table, _model(s), tokens=tokens, prefix=np.array([prefix]), sequences=_slots(s) * 0.5)
+    return prompt_of(s.table, s.load, _model(s), _slots(s))
 
 
 def _prompt(s: Subject) -> Iterator[Step]:
     table, model, prompt = s.table, _model(s), _prompt_time(s)
-    prefix = min(s.load.shared_prefix_tokens, max(s.load.isl_mean - 1.0, 0.0))
-    tokens, beside = max(s.load.isl_mean - prefix, 1.0), _slots(s) * 0.5
+    new, cached = prompt_tokens(table, s.load)
+    tokens, prefix = _first(new), _first(cached)
+    beside = sequences_beside(table, s.load, model, _slots(s))
     budget = np.maximum(table.max_num_batched_tokens - beside, table.max_num_batched_tokens / 4.0)
     chunk = np.minimum(tokens, budget)
     attention = attention_time(table, np.array([tokens]), np.array([prefix]))
     rate = table.peak_attention_flops_per_s * table.constant("attention_mfu")
+    context = tokens / 2.0 + prefix
     yield Step(
         "Prompt",
         "Attention of the prompt",
-        "FLOP per pair x (new^2 / 2 + new x cached) / (peak x attention_mfu)",
-        f"{_number(table.pp)} * {_number(table.attention_flop)} * ({tokens:.9g} ** 2 / 2 + {tokens:.9g} * {prefix:.9g})"
+        "new x (FLOP per pair x context + the same in windows) / (peak x attention_mfu), context = new / 2 + cached",
+        f"{_number(table.pp)} * {tokens:.9g} * ({_number(table.attention_flop)} * {context:.9g}"
+        f" + {_number(table.window_attention_flop)} * min({context:.9g}, {_number(table.kv_window_tokens)}))"
         f" / {_number(rate)}",
         _first(attention),
         "s",
@@ -247,7 +257,7 @@ def _prompt(s: Subject) -> Iterator[Step]:
     yield Step(
         "Prompt",
         f"Prompt of {tokens:.0f} new tokens",
-        "chunks x step with a chunk beside half of the slots + attention",
+        "chunks x step with a chunk beside the sequences that decode + attention",
         f"{tokens:.9g} / {_number(chunk)} * {_number(model.time(beside, chunk))} + {_number(attention)}",
         _first(prompt.alone),
         "s",
@@ -267,14 +277,14 @@ def _serving(s: Subject) -> Iterator[Step]:
         "s",
         "estimate/throughput.py",
     )
-    full = model.time(p.slots)
+    full, last = model.time(p.slots), saturated_prompt(s.table, s.load, model, p.slots)
     more = np.maximum(p.slots - 1.0, 0.0)
     yield Step(
         "Serving",
         "Saturation of one replica",
         "slots / (prompt + (output - 1) x step with all slots running + what the other prompts add)",
-        f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)}"
-        f" + {_number(more)} * {_number(prompt.others)})",
+        f"{_number(p.slots)} / ({_number(last.alone)} + ({output:.9g} - 1) * {_number(full)}"
+        f" + {_number(more)} * {_number(last.others)})",
         _first(p.capacity_rps),
         "requests/s",
         "estimate/throughput.py",
@@ -294,7 +304,9 @@ def _serving(s: Subject) -> Iterator[Step]:
 def _latency(s: Subject) -> Iterator[Step]:
     p, output = predict(s.table, s.load), _output(s)
     prompt = _prompt_time(s)
-    overhead = _first(s.table.constant("request_overhead_s"))
+    overhead = _first(
+        s.table.constant("request_overhead_s") + s.table.constant("request_token_overhead_s") * s.load.isl_mean
+    )
     waits = _first(p.ttft.mean) - overhead - _first(prompt.alone)
     yield Step(
         "Latency",
