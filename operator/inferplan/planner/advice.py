@@ -24,8 +24,8 @@ def _advice(budget: Plan, start: Plan, high: Plan, scenario: Scenario) -> Iterat
     yield "StartWith", f"{start.configuration.title} at ${start.cost.per_hour:.2f}/h"
     if high.hash != start.hash:
         yield "ScaleUp", f"{high.configuration.title} at ${high.cost.per_hour:.2f}/h: {_better(start, high, scenario)}"
-    if budget.hash != start.hash:
-        saving = start.cost.per_hour - budget.cost.per_hour
+    saving = start.cost.per_hour - budget.cost.per_hour
+    if saving > 0:
         yield (
             "ScaleDown",
             (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from inferplan.domain.deployment import Configuration, Cost
@@ -52,14 +52,19 @@ def compatibility(estimate: Estimate) -> Compatibility:
 
 def analyse(subject: Subject) -> tuple[Remark, ...]:
     """All remarks on one plan: strengths, then cautions, then costs."""
-    remarks = [
+    found = (
         *_latency(subject),
         *_memory(subject),
         *_load(subject),
         *_quality(subject),
         *_evidence(subject),
         *_money(subject),
-    ]
+    )
+    return in_order(found)
+
+
+def in_order(remarks: Sequence[Remark]) -> tuple[Remark, ...]:
+    """Sort remarks: strengths, cautions, costs."""
     order = list(RemarkKind)
     return tuple(sorted(remarks, key=lambda remark: order.index(remark.kind)))
 

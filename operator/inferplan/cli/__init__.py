@@ -1,0 +1,1 @@
+"""The command line: typer commands, each in its own module, and what they share."""

@@ -1,0 +1,62 @@
+"""``inferplan compare``: several scenarios side by side."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
+from inferplan.cli.output import Format, write_data, write_reports
+from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
+from inferplan.pipeline import run
+from inferplan.planner import Planner
+from inferplan.report.compare import comparison
+from inferplan.report.outline import Report
+
+EPILOG = """
+**Examples**
+
+`inferplan compare examples/*-scenario.yaml`
+
+`inferplan compare a.yaml b.yaml -o markdown > comparison.md`
+"""
+
+
+def compare(
+    files: Files,
+    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.TABLE,
+    inventory: Nodes = None,
+    catalog: Overlay = None,
+    price_book: Prices = None,
+) -> None:
+    """Compare scenarios: performance, memory, utilization, cost, growth and ownership."""
+    known = read_catalog(catalog, price_book)
+    nodes = read_nodes(inventory, known)
+    planner = Planner(known)
+    asked = read_asked(files, known)
+    outcomes = [run(one.resolved.scenario, known, inventory=nodes, planner=planner) for one in asked]
+    found = comparison(outcomes)
+    if output in {Format.JSON, Format.YAML}:
+        write_data(_data(found), output)
+    else:
+        write_reports([found], output)
+    if any(outcome.chosen is None for outcome in outcomes):
+        raise typer.Exit(INFEASIBLE)
+
+
+def _data(found: Report) -> dict[str, object]:
+    """The sections as data: a table becomes a list of rows by column."""
+    return {
+        "headline": found.headline,
+        "sections": [
+            {
+                "title": section.title,
+                "insights": list(section.points),
+                "rows": []
+                if section.table is None
+                else [dict(zip(section.table.header, row, strict=True)) for row in section.table.rows],
+            }
+            for section in found.sections
+        ],
+    }
