@@ -12,7 +12,7 @@ from inferplan.domain.scenario import Enforcement, Scenario
 from inferplan.domain.units import HOURS_PER_MONTH, micro_usd
 from inferplan.estimate.estimator import ReplicaTable
 from inferplan.estimate.memory import sequences_held
-from inferplan.planner.candidates import BATCH_LIMITS, ShapeTable
+from inferplan.planner.candidates import BATCH_LIMITS, TP_SIZES, ShapeTable
 from inferplan.planner.constraints import is_lossless, max_model_len
 from inferplan.planner.supply import UNAVAILABLE, Supply
 
@@ -75,6 +75,26 @@ class Field:
         costs = self._prices[self._kind[row], np.minimum(slots, width - 1)]
         return np.where(slots < width, costs, UNAVAILABLE)
 
+    def best_filled(self, row: Ints, fewest: Ints, most: Ints) -> Ints:
+        """Replicas, from the fewest on, with the lowest cost per replica: where machines are filled.
+
+        The best ratio is that of whole machines and comes back at every multiple, so one machine's worth of
+        replicas has to be tried. Ties go to fewer replicas.
+        """
+        best = fewest.copy()
+        for stages in np.unique(self.shapes.pp[row]):
+            at = np.flatnonzero(self.shapes.pp[row] == stages)
+            best[at] = _filled(self._prices[:, ::stages])[self._kind[row[at]], fewest[at]]
+        over = np.flatnonzero(best > most)
+        best[over] = fewest[over]
+        least = self.cost(row[over], best[over]) / np.maximum(best[over], 1)
+        for more in range(1, max(TP_SIZES) + 1):
+            replicas = np.minimum(fewest[over] + more, most[over])
+            ratio = self.cost(row[over], replicas) / replicas
+            better = ratio < least
+            best[over[better]], least[better] = replicas[better], ratio[better]
+        return best
+
     def free_slots(self, row: Ints) -> Ints:
         """Slots that can be had at most for each row."""
         most = (self._prices < UNAVAILABLE).sum(axis=1) - 1
@@ -102,6 +122,19 @@ class Field:
             int(self.shapes.engine[row]),
             int(self.shapes.pp[row]),
         )
+
+
+def _filled(cost: Ints) -> Ints:
+    """For each kind of slot and fewest replicas, the replicas of the lowest cost each; shape of ``cost``."""
+    kinds, width = cost.shape
+    replicas = np.arange(width)
+    ratio = np.where(cost < UNAVAILABLE, cost / np.maximum(replicas, 1), np.inf)
+    best, least = np.tile(replicas, (kinds, 1)), ratio.copy()
+    for more in range(1, min(max(TP_SIZES), width - 1) + 1):
+        better = ratio[:, more:] < least[:, :-more]
+        least[:, :-more] = np.where(better, ratio[:, more:], least[:, :-more])
+        best[:, :-more] = np.where(better, replicas[more:], best[:, :-more])
+    return best.astype(np.int64)
 
 
 def make_field(scenario: Scenario, shapes: ShapeTable, replica: ReplicaTable, supply: Supply) -> Field:

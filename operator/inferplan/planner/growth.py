@@ -5,13 +5,12 @@ from __future__ import annotations
 from inferplan.domain.plan import GrowthStep
 from inferplan.domain.scenario import Scenario, Tier
 from inferplan.planner.assemble import assemble
-from inferplan.planner.field import Field
-from inferplan.planner.search import cheapest, contest
+from inferplan.planner.search import Grid, cheapest, contest
 from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice
 
 
-def growth(field: Field, scenario: Scenario) -> tuple[GrowthStep, ...]:
+def growth(grid: Grid, scenario: Scenario) -> tuple[GrowthStep, ...]:
     """Cheapest plan for each growth factor, under the same requirements; None where there is none.
 
     The budget is lifted: the question is what growth costs.
@@ -19,9 +18,9 @@ def growth(field: Field, scenario: Scenario) -> tuple[GrowthStep, ...]:
     steps = []
     for factor in scenario.growth_factors:
         ask = Ask(scenario, load_factor=float(factor), lift_budget=True)
-        choice = cheapest(contest(field, ask))
+        choice = cheapest(contest(grid, ask))
         plan = None
         if choice is not None:
-            plan = assemble(field, scenario, TierChoice(Tier.BUDGET, choice, ()), load_factor=float(factor))
+            plan = assemble(grid.field, scenario, TierChoice(Tier.BUDGET, choice, ()), load_factor=float(factor))
         steps.append(GrowthStep(factor, plan))
     return tuple(steps)

@@ -22,7 +22,7 @@ from inferplan.planner.growth import growth
 from inferplan.planner.load import replica_load
 from inferplan.planner.rejections import summarise, turned_rejections
 from inferplan.planner.relax import relaxations
-from inferplan.planner.search import Choice, Contest, cheapest, contest, extreme
+from inferplan.planner.search import Choice, Contest, Grid, cheapest, contest, extreme, make_grid
 from inferplan.planner.supply import MarketSupply, NodeSupply, NoSupply, Supply
 from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice, budget_choice, high_end_choice, recommended_choice
@@ -34,8 +34,13 @@ class _Attempt:
     """One pass over the candidates of a scenario."""
 
     filtered: Filtered
-    field: Field
+    grid: Grid
     contest: Contest
+
+    @property
+    def field(self) -> Field:
+        """Shapes that may be chosen."""
+        return self.grid.field
 
 
 class Planner:
@@ -71,7 +76,7 @@ class Planner:
         tiers = self._tiers(attempt, scenario)
         chosen = next((plan for plan in tiers if plan.tier is scenario.tier), None)
         infeasibility = None
-        steps = growth(attempt.field, scenario) if chosen is not None else ()
+        steps = growth(attempt.grid, scenario) if chosen is not None else ()
         if chosen is None:
             infeasibility = self._infeasibility(attempt, scenario, inventory)
         return Outcome(
@@ -123,21 +128,21 @@ class Planner:
         static = self._static_table(scenario)
         supply = self._supply(scenario, inventory)
         filtered = filter_shapes(static, scenario, supply)
-        field = filtered.field
-        return _Attempt(filtered, field, contest(field, Ask(scenario, budget_micro_usd=budget_micro_usd(scenario))))
+        grid = make_grid(filtered.field)
+        return _Attempt(filtered, grid, contest(grid, Ask(scenario, budget_micro_usd=budget_micro_usd(scenario))))
 
     def _tiers(self, attempt: _Attempt, scenario: Scenario) -> tuple[Plan, ...]:
         return tuple(assemble(attempt.field, scenario, found) for found in self._choices(attempt, scenario))
 
     def _choices(self, attempt: _Attempt, scenario: Scenario) -> tuple[TierChoice, ...]:
-        field = attempt.field
+        grid = attempt.grid
         budget = budget_choice(attempt.contest)
         if budget is None:
             return ()
         if scenario.pin is not None:
             return (TierChoice(scenario.tier, budget.choice, ()),)
-        recommended = recommended_choice(field, scenario, budget.choice)
-        return budget, recommended, high_end_choice(field, scenario, recommended.choice)
+        recommended = recommended_choice(grid, scenario, budget.choice)
+        return budget, recommended, high_end_choice(grid, scenario, recommended.choice)
 
     def _infeasibility(self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None) -> Infeasibility:
         def best(changed: Scenario, minimise: str = "cost", /) -> Plan | None:

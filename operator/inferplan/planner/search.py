@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.domain.units import SECONDS_PER_HOUR
-from inferplan.planner.candidates import TP_SIZES
 from inferplan.planner.field import Field
 from inferplan.planner.load import Forecast, forecast, least_rate_rps, saturation_rps
 from inferplan.planner.schedule import runs_per_month
@@ -110,55 +109,68 @@ class Contest:
             self.turned.append(Turned(code, self.row[part], self.max_num_seqs[part], limit, actual))
 
 
-def contest(field: Field, ask: Ask) -> Contest:
-    """Steps 1 and 2: who may do it at all, and with how many replicas at least."""
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Every shape of a field with every batch limit, and what does not depend on the question asked.
+
+    Parameters
+    ----------
+    row, max_num_seqs
+        Shape (k,): the grid itself.
+    expected_rps, careful_rps
+        Saturation of one replica, expected and as targets are judged on it, shape (k,).
+    unloaded
+        Each shape with a single request in an empty replica, shape (n,).
+    """
+
+    field: Field
+    row: Ints
+    max_num_seqs: Ints
+    expected_rps: Floats
+    careful_rps: Floats
+    unloaded: Forecast
+
+
+def make_grid(field: Field) -> Grid:
+    """Lay out the grid of a field."""
     shapes = np.arange(len(field.shapes), dtype=np.int64)
-    if ask.accept is not None:
-        shapes = shapes[ask.accept]
+    one = np.ones(len(shapes), dtype=np.int64)
+    row, seqs = field.batch_limits(shapes[field.most_replicas(shapes, None) > 0])
+    expected, careful = saturation_rps(field, field.scenario, row, seqs)
+    return Grid(field, row, seqs, expected, careful, forecast(field, field.scenario, shapes, one, one, UNLOADED))
+
+
+def contest(grid: Grid, ask: Ask) -> Contest:
+    """Steps 1 and 2: who may do it at all, and with how many replicas at least."""
+    field = grid.field
+    shapes = np.arange(len(field.shapes), dtype=np.int64)
     turned: list[Turned] = []
     most = _most_replicas(field, ask, shapes)
-    for code, fails, limit, actual in (*_supply_findings(field, ask, shapes, most), *_unloaded(field, ask, shapes)):
+    if ask.accept is not None:
+        most = np.where(ask.accept, most, -1)
+    for code, fails, limit, actual in (*_supply_findings(field, ask, shapes, most), *_unloaded(grid, ask)):
         hit = fails & (most > -1)
         if hit.any():
             at = np.flatnonzero(hit)
             turned.append(Turned(code, shapes[at], np.full(len(at), ALL_BATCHES), limit[at], actual[at]))
             most = np.where(hit, -1, most)
-    left = np.zeros(len(field.shapes), dtype=np.int64)
-    left[shapes] = np.maximum(most, 0)
-    row, seqs = field.batch_limits(np.flatnonzero(left > 0))
-    expected, capacity = saturation_rps(field, ask.scenario, row, seqs)
+    keep = np.flatnonzero(most[grid.row] > 0)
+    row, seqs = grid.row[keep], grid.max_num_seqs[keep]
     rate = least_rate_rps(ask.scenario, ask.load_factor)
+    capacity = grid.careful_rps[keep]
     fewest = np.ceil(rate / np.maximum(capacity, 1e-12) - 1e-9)
-    found = Contest(field, ask, row, seqs, np.ones_like(row), left[row], expected, np.zeros_like(row), turned)
-    every = np.arange(len(row))
+    found = Contest(field, ask, row, seqs, fewest, most[row], grid.expected_rps[keep], fewest, turned)
     short = (fewest > found.most) & (len(checks_of(ask)) > 0)
-    _turn_down_for_capacity(found, every[short], rate, capacity[short])
-    keep = every[~short]
-    found.row, found.max_num_seqs, found.most = row[keep], seqs[keep], found.most[keep]
-    found.capacity_rps = expected[keep]
-    found.fewest = np.clip(fewest[keep], 1, found.most).astype(np.int64)
+    _turn_down_for_capacity(found, np.flatnonzero(short), rate, capacity[short])
+    found.row, found.max_num_seqs, found.most = row[~short], seqs[~short], found.most[~short]
+    found.capacity_rps = found.capacity_rps[~short]
+    found.fewest = np.clip(fewest[~short], 1, found.most).astype(np.int64)
     if _pinned_replicas(ask) is not None:
         found.fewest = found.most
     elif ask.scenario.workload.kind is LoadKind.OFFLINE:
-        found.fewest = found.most = _best_filled(found)
+        found.fewest = found.most = field.best_filled(found.row, found.fewest, found.most)
     found.bound = found.bill(np.arange(len(found.row)), found.fewest)
     return found
-
-
-def _best_filled(found: Contest) -> Ints:
-    """Replicas with which a batch run is cheapest: from the fewest on, until machines are filled.
-
-    Throughput is proportional to replicas, so the bill of a run follows ``cost(R) / R``; the best ratio is that of
-    whole machines and comes back at every multiple, so one machine's worth of replicas has to be tried.
-    """
-    every = np.arange(len(found.row))
-    best, least = found.fewest.copy(), found.bill(every, found.fewest)
-    for more in range(1, max(TP_SIZES) + 1):
-        replicas = np.minimum(found.fewest + more, found.most)
-        bill = found.bill(every, replicas)
-        better = bill < least
-        best, least = np.where(better, replicas, best), np.where(better, bill, least)
-    return best
 
 
 def _turn_down_for_capacity(found: Contest, part: Index, rate: float, capacity: Floats) -> None:
@@ -208,14 +220,12 @@ def _supply_findings(field: Field, ask: Ask, row: Ints, most: Ints) -> list[Find
 _LATENCIES = (ReasonCode.TTFT_OVER_TARGET, ReasonCode.TPOT_OVER_TARGET, ReasonCode.LATENCY_OVER_TARGET)
 
 
-def _unloaded(field: Field, ask: Ask, shapes: Ints) -> list[Finding]:
+def _unloaded(grid: Grid, ask: Ask) -> list[Finding]:
     """Latency targets that a shape misses with one request in an empty replica."""
-    one = np.ones(len(shapes), dtype=np.int64)
-    ahead = forecast(field, ask.scenario, shapes, one, one, UNLOADED)
     findings = []
     for code, check in checks_of(ask):
         if code in _LATENCIES:
-            limit, actual = check(ask, ahead)
+            limit, actual = check(ask, grid.unloaded)
             findings.append((code, actual > limit, limit, actual))
     return findings
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from inferplan.domain.scenario import Scenario, Tier
 from inferplan.planner.field import Field, budget_micro_usd
-from inferplan.planner.search import Choice, Contest, cheapest, contest
+from inferplan.planner.search import Choice, Contest, Grid, cheapest, contest
 from inferplan.planner.targets import Ask
 
 HIGH_END_COST_FACTOR = 4
@@ -43,11 +43,11 @@ def budget_choice(contest_: Contest) -> TierChoice | None:
     return None if choice is None else TierChoice(Tier.BUDGET, choice, ())
 
 
-def recommended_choice(field: Field, scenario: Scenario, fallback: Choice) -> TierChoice:
+def recommended_choice(grid: Grid, scenario: Scenario, fallback: Choice) -> TierChoice:
     """Find the cheapest plan with headroom, lossless, on measured hardware; give up what cannot be had."""
     limit = budget_micro_usd(scenario)
-    for ask, given_up in _recommended_asks(field, scenario, limit):
-        choice = cheapest(contest(field, ask))
+    for ask, given_up in _recommended_asks(grid.field, scenario, limit):
+        choice = cheapest(contest(grid, ask))
         if choice is not None:
             return TierChoice(Tier.RECOMMENDED, choice, given_up)
     return TierChoice(Tier.RECOMMENDED, fallback, ("headroom", "lossless weights", "measured hardware"))
@@ -62,16 +62,16 @@ def _recommended_asks(field: Field, scenario: Scenario, limit: int | None) -> It
     yield Ask(scenario, factor, 1.0, limit, anything), ("measured hardware", "lossless weights")
 
 
-def high_end_choice(field: Field, scenario: Scenario, recommended: Choice) -> TierChoice:
+def high_end_choice(grid: Grid, scenario: Scenario, recommended: Choice) -> TierChoice:
     """Find the best quality that the budget allows, latency targets met with margin."""
     limit = budget_micro_usd(scenario)
     bill_limit = HIGH_END_COST_FACTOR * recommended.bill if limit is None else None
     factor = 1.0 + scenario.headroom_percent / 100.0
-    ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, field.lossless, bill_limit=bill_limit)
-    open_ = contest(field, ask)
+    ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, grid.field.lossless, bill_limit=bill_limit)
+    open_ = contest(grid, ask)
     if len(open_.row) == 0:
         return TierChoice(Tier.HIGH_END, recommended, ("a better model within the budget",))
-    quality = np.nan_to_num(field.score, nan=-1.0)[open_.row]
+    quality = np.nan_to_num(grid.field.score, nan=-1.0)[open_.row]
     for score in np.unique(quality)[::-1]:
         choice = cheapest(open_, quality == score)
         if choice is not None:
