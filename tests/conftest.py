@@ -15,9 +15,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--update-golden", action="store_true", help="rewrite golden files instead of comparing with them"
-    )
+    parser.addoption("--update-golden", action="store_true", help="rewrite golden files instead of comparing with them")
 
 
 @pytest.fixture

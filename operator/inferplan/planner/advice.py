@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from inferplan.domain.catalog import Catalog
+from inferplan.domain.cluster import Inventory
 from inferplan.domain.model import Quantization, Task
 from inferplan.domain.plan import Plan, Recommendation
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
@@ -82,4 +83,17 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
         )
     if work.kind is LoadKind.OPEN_LOOP:
         found.append(f"arrivals with a squared coefficient of variation of {work.burstiness:g} (1 = Poisson)")
+    return tuple(found)
+
+
+def cautions(source: str, plan: Plan | None, inventory: Inventory | None) -> tuple[str, ...]:
+    """What a reader should know before trusting the outcome at all."""
+    found = []
+    if inventory is not None and source == "Market":
+        found.append(
+            f"no usable GPU in {inventory.origin}: planned on the market, with machines that are not there yet"
+        )
+    if plan is not None and plan.configuration.engine.chosen_only_on_request:
+        engine = plan.configuration.engine
+        found.append(f"{engine.name} {engine.version}: {'; '.join(engine.notes)}")
     return tuple(found)

@@ -207,12 +207,13 @@ def _model_knobs(scenario: Scenario) -> list[Knob]:
     def fit_model(open_: Scenario, plan: Plan) -> Setting:
         used = plan.configuration.model.id
         wider = replace(open_.model, allow=None if policy.allow is None else (*policy.allow, used))
-        return Setting(f"+ {used}", replace(open_, model=wider), f"allow {used}")
+        return Setting(_listed((*(policy.allow or ()), used)), replace(open_, model=wider), f"allow {used}")
 
     def fit_license(open_: Scenario, plan: Plan) -> Setting:
         used = plan.configuration.model.license
-        wider = replace(open_.model, licenses=(*(policy.licenses or ()), used))
-        return Setting(f"+ {used}", replace(open_, model=wider), f"accept the {used} licence")
+        licenses = (*(policy.licenses or ()), used)
+        wider = replace(open_.model, licenses=licenses)
+        return Setting(_listed(licenses), replace(open_, model=wider), f"accept the {used} licence")
 
     if policy.allow is not None and policy.custom is None:
         dropped = replace(scenario, model=replace(policy, allow=None))
@@ -231,7 +232,8 @@ def _hardware_knobs(scenario: Scenario) -> list[Knob]:
         wider = None if policy.allow is None else (*policy.allow, used.id)
         narrower = tuple(gpu for gpu in policy.deny if gpu != used.id)
         changed = replace(open_, hardware=replace(open_.hardware, allow=wider, deny=narrower))
-        return Setting(f"+ {used.id}", changed, f"allow {used.name}")
+        to = _listed(narrower) if wider is None else _listed(wider)
+        return Setting(to, changed, f"allow {used.name}")
 
     def fit_maximum(open_: Scenario, plan: Plan) -> Setting:
         gpus = plan.configuration.gpus
@@ -264,7 +266,12 @@ def _hardware_knobs(scenario: Scenario) -> list[Knob]:
         ),
         (
             Terms.SPOT not in policy.terms,
-            knob("capacityTypes", _listed(policy.terms), spot, _keep("+ Spot", "spot machines")),
+            knob(
+                "capacityTypes",
+                _listed(policy.terms),
+                spot,
+                _keep(_listed((*policy.terms, Terms.SPOT)), "spot machines"),
+            ),
         ),
         (
             policy.source is not HardwareSource.MARKET,

@@ -12,9 +12,10 @@ from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.plan import Infeasibility, Outcome, Plan, SearchSpace
 from inferplan.domain.reasons import ReasonCode, Rejection
 from inferplan.domain.scenario import HardwareSource, Scenario, Tier
-from inferplan.planner.advice import assumptions, recommendations
+from inferplan.planner.advice import assumptions, cautions, recommendations
 from inferplan.planner.assemble import assemble
 from inferplan.planner.candidates import BATCH_LIMITS, custom_model
+from inferplan.planner.constraints import max_model_len
 from inferplan.planner.explain import Step, Subject, explain
 from inferplan.planner.field import Field, budget_micro_usd
 from inferplan.planner.filters import Filtered, StaticTable, build_static, filter_shapes
@@ -27,6 +28,9 @@ from inferplan.planner.supply import MarketSupply, NodeSupply, NoSupply, Supply
 from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice, budget_choice, high_end_choice, recommended_choice
 from inferplan.planner.what_ifs import what_ifs
+
+_SUPPLIES_KEPT = 32
+"""Price tables kept for scenarios with the same hardware policy and inventory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,7 @@ class Planner:
                 prices_as_of=attempt.field.supply.prices_as_of,
                 source=attempt.field.supply.source,
             ),
+            cautions=cautions(attempt.field.supply.source, chosen, inventory),
         )
 
     def best(self, scenario: Scenario, inventory: Inventory | None = None, minimise: str = "cost") -> Plan | None:
@@ -150,11 +155,26 @@ class Planner:
 
         offers = relaxations(scenario, best)
         rejections = turned_rejections(attempt.filtered, attempt.contest)
+        if scenario.pin is not None and _binding(rejections) == (ReasonCode.CONTEXT_OVER_MODEL_LIMIT,):
+            rejections = (*rejections, *self._beyond_context(scenario, inventory))
         return Infeasibility(
             binding=_binding(rejections),
             nearest_miss=_nearest(rejections),
             nearest=offers,
         )
+
+    def _beyond_context(self, scenario: Scenario, inventory: Inventory | None) -> tuple[Rejection, ...]:
+        """What else would stop a pin that already fails on its context: a person wants all of it at once."""
+        engines, wanted = self._engines(scenario), scenario.pin.model if scenario.pin else None
+        custom = scenario.model.custom
+        model = custom_model(custom, self._catalog) if custom else self._catalog.model(wanted or "")
+        if model is None:
+            return ()
+        endless = replace(model, max_position_embeddings=max_model_len(scenario), task=scenario.task)
+        static = build_static(self._catalog, (endless,), engines)
+        filtered = filter_shapes(static, scenario, self._supply(scenario, inventory))
+        found = contest(make_grid(filtered.field), Ask(scenario, budget_micro_usd=budget_micro_usd(scenario)))
+        return turned_rejections(filtered, found)
 
     def _static_table(self, scenario: Scenario) -> StaticTable:
         engines = self._engines(scenario)
@@ -176,6 +196,8 @@ class Planner:
 
     def _supply(self, scenario: Scenario, inventory: Inventory | None) -> Supply:
         policy = scenario.hardware
+        if len(self._supplies) > _SUPPLIES_KEPT:
+            self._supplies.clear()
         if policy.source is HardwareSource.OWNED or (policy.owned and policy.source is HardwareSource.AUTO):
             return NodeSupply.from_owned(policy.owned)
         if inventory is not None and policy.source in {HardwareSource.AUTO, HardwareSource.CLUSTER}:
