@@ -50,7 +50,7 @@ def _table(table: Table) -> Grid:
     for index, name in enumerate(table.header):
         justify: Literal["left", "right"] = "right" if index in table.numeric else "left"
         style = "dim" if index == 0 and not name else ""
-        grid.add_column(name, justify=justify, overflow="fold", style=style)
+        grid.add_column(Text(name), justify=justify, overflow="fold", style=style)
     for row in table.rows:
         grid.add_row(*(Text(cell) for cell in row))
     return grid
