@@ -1,0 +1,252 @@
+"""What the planner says, as a person asks it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import pytest
+
+from inferplan.domain.hardware import OwnedPool, Terms
+from inferplan.domain.model import Quantization, Task
+from inferplan.domain.plan import Compatibility, RemarkKind
+from inferplan.domain.reasons import ReasonCode
+from inferplan.domain.scenario import (
+    Budget,
+    CustomModel,
+    Enforcement,
+    HardwarePolicy,
+    HardwareSource,
+    Lengths,
+    LoadKind,
+    ModelPolicy,
+    Pin,
+    QualityPolicy,
+    Schedule,
+    Slo,
+    Tier,
+)
+from inferplan.planner import Planner
+from inferplan.planner.what_ifs import speculative_speedup
+from tests.builders import ELO, make_catalog, make_offering, make_scenario, make_workload
+
+PLANNER = Planner(make_catalog())
+
+
+def test_three_tiers_are_answered_in_their_order() -> None:
+    outcome = PLANNER.plan(make_scenario())
+    assert [plan.tier for plan in outcome.tiers] == list(Tier)
+    assert outcome.chosen is not None
+    assert outcome.chosen.tier is Tier.RECOMMENDED
+    assert outcome.tiers[0].cost.per_hour <= outcome.tiers[1].cost.per_hour
+
+
+def test_the_high_end_has_the_best_model_that_the_budget_allows() -> None:
+    quality = QualityPolicy(metric=ELO, minimum=Decimal(1000))
+    scenario = make_scenario(quality=quality, tier=Tier.HIGH_END, budget=Budget(maximum_usd_per_hour=Decimal(60)))
+    chosen = PLANNER.plan(scenario).chosen
+    assert chosen is not None
+    assert chosen.configuration.model.id == "mistralai/Mixtral-8x7B-Instruct-v0.1"
+    poor = replace(scenario, budget=Budget(maximum_usd_per_hour=Decimal(7)))
+    chosen = PLANNER.plan(poor).chosen
+    assert chosen is not None
+    assert chosen.configuration.model.id == "meta-llama/Llama-2-7b-chat-hf"
+
+
+def test_every_remark_names_a_number() -> None:
+    for plan in PLANNER.plan(make_scenario()).tiers:
+        assert {remark.kind for remark in plan.remarks} >= {RemarkKind.STRENGTH, RemarkKind.COST}
+        for remark in plan.remarks:
+            if remark.code != "GivenUp":
+                assert any(character.isdigit() for character in remark.text), remark
+
+
+def test_a_full_pin_is_obeyed_and_its_misses_are_stated() -> None:
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 4, 2048)
+    scenario = make_scenario(
+        pin=pin, slo=Slo(95, ttft_s=0.001), quality=QualityPolicy(metric=ELO, minimum=Decimal(1300))
+    )
+    chosen = PLANNER.plan(scenario).chosen
+    assert chosen is not None
+    assert [miss.code for miss in chosen.misses] == [ReasonCode.TTFT_OVER_TARGET, ReasonCode.QUALITY_BELOW_MINIMUM]
+    assert (chosen.configuration.max_num_seqs, chosen.configuration.replicas) == (4, 1)
+
+
+def test_a_pin_that_cannot_run_says_everything_that_stops_it() -> None:
+    # 16 sequences of 8192 tokens: beyond the 4096 trained positions, and 69 GB of KV cache beside 13 GB of weights
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 32, 8192)
+    work = make_workload(prompt=Lengths(7680, 7680), output=Lengths(512, 512))
+    found = PLANNER.plan(make_scenario(pin=pin, workload=work, context_tokens=8192)).infeasibility
+    assert found is not None
+    assert found.binding == (ReasonCode.CONTEXT_OVER_MODEL_LIMIT, ReasonCode.KV_CACHE_TOO_SMALL)
+
+
+def test_mixtral_in_sixteen_bit_does_not_fit_one_h100() -> None:
+    pin = Pin("mistralai/Mixtral-8x7B-Instruct-v0.1", Quantization.FP16, "h100-80gb-sxm", 1, 1, 24, 2048)
+    outcome = PLANNER.plan(make_scenario(pin=pin))
+    assert outcome.infeasibility is not None
+    assert outcome.infeasibility.binding == (ReasonCode.WEIGHTS_DONT_FIT,)
+    nearest = outcome.infeasibility.nearest_miss
+    assert nearest is not None
+    assert nearest.actual is not None
+    assert nearest.actual > 93.4  # the weights alone
+    fields = {change.field for offer in outcome.infeasibility.nearest for change in offer.changes}
+    assert "select.pin.gpusPerReplica" in fields
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "field"),
+    [
+        ({"budget": Budget(maximum_usd_per_hour=Decimal(1))}, ReasonCode.OVER_BUDGET, "budget.maximumUsdPerHour"),
+        ({"budget": Budget(maximum_usd_per_hour=Decimal(0))}, ReasonCode.OVER_BUDGET, "budget.maximumUsdPerHour"),
+        ({"budget": Budget(maximum_usd_per_month=Decimal(1))}, ReasonCode.OVER_BUDGET, "budget.maximumUsdPerMonth"),
+        ({"slo": Slo(95, ttft_s=0.001)}, ReasonCode.TTFT_OVER_TARGET, "slo.timeToFirstTokenMilliseconds"),
+        ({"slo": Slo(95, tpot_s=0.0001)}, ReasonCode.TPOT_OVER_TARGET, "slo.timePerOutputTokenMilliseconds"),
+        ({"slo": Slo(95, e2e_latency_s=0.05)}, ReasonCode.LATENCY_OVER_TARGET, "slo.requestLatencyMilliseconds"),
+        ({"context_tokens": 100_000}, ReasonCode.CONTEXT_OVER_MODEL_LIMIT, "contextTokens"),
+        (
+            {"quality": QualityPolicy(metric=ELO, minimum=Decimal(1400))},
+            ReasonCode.QUALITY_BELOW_MINIMUM,
+            "quality.minimum",
+        ),
+        ({"model": ModelPolicy(licenses=("MIT",))}, ReasonCode.LICENSE_DENIED, "model.licenses"),
+        ({"hardware": HardwarePolicy(allow=("t4",))}, ReasonCode.WEIGHTS_DONT_FIT, "hardware.allow"),
+        ({"hardware": HardwarePolicy(regions=("mars",))}, ReasonCode.NO_OFFERING, "hardware.regions"),
+        ({"hardware": HardwarePolicy(source=HardwareSource.CLUSTER)}, ReasonCode.NO_INVENTORY, "hardware.source"),
+        (
+            {"workload": make_workload(concurrent_users=10**9)},
+            ReasonCode.LOAD_OVER_CAPACITY,
+            "workload.concurrentUsers",
+        ),
+    ],
+)
+def test_no_comes_with_its_reason_and_the_nearest_yes(change: dict[str, object], code: ReasonCode, field: str) -> None:
+    outcome = PLANNER.plan(make_scenario(**change))
+    assert outcome.chosen is None
+    assert outcome.infeasibility is not None
+    assert code in {entry.code for entry in outcome.rejected.by_reason}
+    assert field in {change.field for offer in outcome.infeasibility.nearest for change in offer.changes}
+
+
+def test_the_smallest_budget_that_works_is_the_cheapest_price() -> None:
+    outcome = PLANNER.plan(make_scenario(budget=Budget(maximum_usd_per_hour=Decimal(1))))
+    assert outcome.infeasibility is not None
+    offer = next(o for o in outcome.infeasibility.nearest if o.changes[0].field == "budget.maximumUsdPerHour")
+    assert offer.plan.cost.per_hour == Decimal("6.880000")
+    assert Decimal("6.88") <= Decimal(offer.changes[0].to) <= Decimal("6.89")
+
+
+def test_a_budget_that_only_warns_is_stated_and_not_enforced() -> None:
+    budget = Budget(maximum_usd_per_hour=Decimal(1), enforcement=Enforcement.WARN)
+    chosen = PLANNER.plan(make_scenario(budget=budget)).chosen
+    assert chosen is not None
+    assert [miss.code for miss in chosen.misses] == [ReasonCode.OVER_BUDGET]
+
+
+def test_a_batch_fills_the_machine_that_it_has_to_rent() -> None:
+    whole = make_catalog(offerings=(make_offering(gpu_count=8, price_usd_per_hour=Decimal("55.04")),))
+    work = make_workload(
+        kind=LoadKind.OFFLINE, concurrent_users=None, think_time_s=0.0, items=100_000, deadline_s=86_400.0
+    )
+    plan = Planner(whole).best(make_scenario(workload=work, slo=Slo()))
+    assert plan is not None
+    assert plan.configuration.gpus == 8
+    assert plan.cost.gpus_idle == 0
+    assert plan.cost.per_run is not None
+    duration = plan.estimate.run_duration_s
+    assert duration is not None
+    expected = plan.cost.per_hour * Decimal(repr(duration.expected)) / 3600
+    assert plan.cost.per_run == expected.quantize(Decimal("0.0001"))
+
+
+def test_a_scheduled_batch_costs_the_hours_of_its_runs() -> None:
+    work = make_workload(
+        kind=LoadKind.OFFLINE,
+        concurrent_users=None,
+        think_time_s=0.0,
+        items=100_000,
+        deadline_s=86_400.0,
+        schedule=Schedule("0 2 * * *", "UTC", None),
+    )
+    plan = PLANNER.best(make_scenario(workload=work, slo=Slo()))
+    assert plan is not None
+    assert plan.estimate.run_duration_s is not None
+    hours = plan.estimate.run_duration_s.expected / 3600 * 730 / 24
+    assert float(plan.cost.hours_per_month) == pytest.approx(hours, abs=0.01)
+
+
+def test_a_classifier_is_bound_by_arithmetic() -> None:
+    custom = CustomModel("me/classifier", None, "meta-llama/Llama-2-7b-chat-hf", None, Task.CLASSIFICATION, None)
+    work = make_workload(
+        kind=LoadKind.OFFLINE,
+        concurrent_users=None,
+        think_time_s=0.0,
+        items=10_000,
+        deadline_s=3_600.0,
+        prompt=Lengths(512, 512),
+        output=Lengths(1, 1),
+    )
+    scenario = make_scenario(
+        task=Task.CLASSIFICATION, workload=work, slo=Slo(), context_tokens=512, model=ModelPolicy(custom=custom)
+    )
+    plan = PLANNER.best(scenario)
+    assert plan is not None
+    flops = plan.estimate.capacity_rps.high * 512 * 2 * 6.5e9
+    assert flops < plan.configuration.gpus * 989e12
+    assert plan.estimate.output_tps_total.expected == 0
+
+
+def test_owned_machines_are_planned_on_at_what_they_cost() -> None:
+    pool = OwnedPool(
+        "dgx",
+        "h100-80gb-sxm",
+        8,
+        1,
+        Decimal(300_000),
+        Decimal(5),
+        7_650,
+        Decimal("1.25"),
+        Decimal("0.0826"),
+        Decimal(5),
+        Decimal(0),
+        Decimal(0),
+    )
+    hardware = HardwarePolicy(source=HardwareSource.OWNED, owned=(pool,))
+    outcome = PLANNER.plan(make_scenario(hardware=hardware))
+    assert outcome.chosen is not None
+    assert outcome.chosen.source == "Owned"
+    assert outcome.chosen.cost.per_hour == Decimal("1.168938") * outcome.chosen.configuration.gpus
+    assert {entry.code for entry in outcome.what_ifs} >= {"RentInstead", "SpeculativeDecoding"}
+
+
+def test_spot_is_offered_as_what_if_and_never_taken_unasked() -> None:
+    spot = make_offering(terms=Terms.SPOT, price_usd_per_hour=Decimal(2))
+    catalog = make_catalog()
+    outcome = Planner(replace(catalog, offerings=(*catalog.offerings, spot))).plan(make_scenario())
+    assert outcome.chosen is not None
+    assert {place.terms for place in outcome.chosen.cost.placements} == {Terms.ON_DEMAND}
+    assert "Spot" in {entry.code for entry in outcome.what_ifs}
+
+
+def test_growth_is_answered_for_every_factor() -> None:
+    outcome = PLANNER.plan(make_scenario(growth_factors=(2, 1000)))
+    assert [step.factor for step in outcome.growth] == [2, 1000]
+    two, thousand = (step.plan for step in outcome.growth)
+    assert two is not None
+    assert thousand is None or thousand.cost.per_hour > two.cost.per_hour
+
+
+def test_equal_inputs_give_equal_outcomes() -> None:
+    assert Planner(make_catalog()).plan(make_scenario()) == PLANNER.plan(make_scenario())
+
+
+def test_the_hash_names_what_is_deployed() -> None:
+    first, second = PLANNER.best(make_scenario()), PLANNER.best(make_scenario(context_tokens=3000))
+    assert first is not None
+    assert second is not None
+    assert first.hash != second.hash
+    assert first.compatibility in set(Compatibility)
+
+
+def test_speculative_decoding_with_nothing_accepted_only_costs() -> None:
+    assert speculative_speedup(0.0, 3, 0.1) == pytest.approx(1 / 1.3)

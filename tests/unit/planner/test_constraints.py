@@ -1,0 +1,195 @@
+"""One case for every check that turns a candidate down before load."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.hardware import GpuSpec
+from inferplan.domain.model import Checkpoint, ModelSpec, Quantization, QuantizationMethod, Task
+from inferplan.domain.reasons import REASON_TEXT, ReasonCode
+from inferplan.domain.scenario import HardwarePolicy, Lossy, ModelPolicy, Pin, QualityPolicy, Scenario
+from inferplan.planner import constraints
+from inferplan.planner.candidates import ShapeTable, Weights, build_shapes
+from inferplan.planner.constraints import Finding
+from inferplan.planner.supply import MarketSupply, NoSupply
+from tests.builders import (
+    ELO,
+    make_catalog,
+    make_engine,
+    make_gpu,
+    make_method,
+    make_mixtral,
+    make_model,
+    make_offering,
+    make_scenario,
+    make_t4,
+)
+
+
+def weights(model: ModelSpec | None = None, method: QuantizationMethod | None = None) -> Weights:
+    chosen, how = model or make_model(), method or make_method()
+    return Weights(chosen, chosen.checkpoints[0], how)
+
+
+def shapes(
+    model: ModelSpec | None = None,
+    gpu: GpuSpec | None = None,
+    engine: EngineSpec | None = None,
+    method: QuantizationMethod | None = None,
+) -> ShapeTable:
+    chosen, device, runs = model or make_model(), gpu or make_gpu(), engine or make_engine()
+    methods = (method,) if method else make_catalog().methods
+    catalog = make_catalog(models=(chosen,), gpus=(device,), engines=(runs,), methods=methods)
+    return build_shapes(catalog, catalog.models, catalog.engines)
+
+
+def test_every_reason_is_documented() -> None:
+    assert set(REASON_TEXT) == set(ReasonCode)
+
+
+def test_every_check_stands_in_one_list_under_its_own_reason() -> None:
+    codes = [code for code, _ in (*constraints.WEIGHT_CHECKS, *constraints.GPU_CHECKS, *constraints.SHAPE_CHECKS)]
+    assert len(set(codes)) == len(codes) - 1  # PinMismatch is asked of weights and of GPUs
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "expected"),
+    [
+        (
+            {"pin": Pin(model="Qwen/Qwen3-8B")},
+            constraints.pinned_weights,
+            Finding(detail="pinned model is Qwen/Qwen3-8B"),
+        ),
+        (
+            {"pin": Pin(quantization=Quantization.INT4)},
+            constraints.pinned_weights,
+            Finding(detail="pinned quantization is INT4"),
+        ),
+        ({"model": ModelPolicy(allow=("Qwen/*",))}, constraints.model_allowed, Finding(detail="not in model.allow")),
+        ({"model": ModelPolicy(deny=("meta-llama/*",))}, constraints.model_allowed, Finding(detail="in model.deny")),
+        (
+            {"task": Task.CLASSIFICATION},
+            constraints.model_allowed,
+            Finding(detail="a Generation model; the task is Classification"),
+        ),
+        (
+            {"model": ModelPolicy(licenses=("Apache-2.0",))},
+            constraints.license_allowed,
+            Finding(detail="licence is Llama 2 Community License"),
+        ),
+        (
+            {"quality": QualityPolicy(metric="other", minimum=Decimal(1))},
+            constraints.quality_known,
+            Finding(detail="other"),
+        ),
+        (
+            {"quality": QualityPolicy(metric=ELO, minimum=Decimal(1300))},
+            constraints.quality_sufficient,
+            Finding(1300.0, 1107.0, ELO),
+        ),
+        (
+            {"quality": QualityPolicy(quantizations=(Quantization.INT8,))},
+            constraints.quantization_allowed,
+            Finding(detail="FP16 is not allowed"),
+        ),
+        ({"context_tokens": 8192}, constraints.context_within_model, Finding(4096, 8192, "tokens")),
+    ],
+)
+def test_weights_are_turned_down(change: dict[str, object], check: constraints.WeightCheck, expected: Finding) -> None:
+    assert check(weights(), make_scenario()) is None
+    assert check(weights(), make_scenario(**change)) == expected
+
+
+def test_a_lossy_format_is_turned_down_where_loss_is_to_be_avoided() -> None:
+    awq = make_method(
+        id="awq", quantization=Quantization.INT4, recovery_percent=((0.0, 90.4), (6.0, 97.73), (60.0, 98.9))
+    )
+    lossy = replace(weights(method=awq), checkpoint=Checkpoint("someone/awq", "awq", Quantization.INT4))
+    avoid = make_scenario(quality=QualityPolicy(lossy=Lossy.AVOID))
+    assert constraints.quantization_lossless(lossy, make_scenario()) is None
+    assert constraints.quantization_lossless(lossy, avoid) == Finding(99.0, 97.73, "% of accuracy kept")
+    assert constraints.quantization_lossless(weights(), avoid) is None
+
+
+def test_recovery_is_that_of_the_size_class_below() -> None:
+    awq = make_method(quantization=Quantization.INT4, recovery_percent=((0.0, 90.4), (6.0, 97.73), (60.0, 98.9)))
+    sizes = (500_000_000, 6_000_000_000, 59_000_000_000, 70_000_000_000)
+    assert [constraints.recovery_percent(awq, size) for size in sizes] == [90.4, 97.73, 97.73, 98.9]
+
+
+def test_both_sixteen_bit_formats_count_as_one() -> None:
+    assert constraints.same_format(Quantization.FP16, Quantization.BF16)
+    assert not constraints.same_format(Quantization.FP16, Quantization.FP8)
+
+
+def test_a_pin_of_the_model_overrides_what_the_model_is_chosen_by() -> None:
+    pinned = make_scenario(pin=Pin(model="m"))
+    assert constraints.overridden(ReasonCode.QUALITY_BELOW_MINIMUM, pinned)
+    assert not constraints.overridden(ReasonCode.QUANTIZATION_LOSSY, pinned)
+    assert not constraints.overridden(ReasonCode.CONTEXT_OVER_MODEL_LIMIT, pinned)
+
+
+def gpu_findings(scenario: Scenario, supply: object) -> list[Finding | None]:
+    return [check(make_gpu(), scenario, supply) for _, check in constraints.GPU_CHECKS]  # type: ignore[arg-type]
+
+
+def test_gpus_are_turned_down() -> None:
+    market = MarketSupply([make_offering()], HardwarePolicy())
+    assert gpu_findings(make_scenario(), market) == [None] * 4
+    assert gpu_findings(make_scenario(pin=Pin(gpu="t4")), market)[0] == Finding(detail="pinned GPU is t4")
+    assert gpu_findings(make_scenario(hardware=HardwarePolicy(allow=("t4",))), market)[1] is not None
+    assert gpu_findings(make_scenario(hardware=HardwarePolicy(deny=("h100-80gb-sxm",))), market)[1] is not None
+    assert gpu_findings(make_scenario(), MarketSupply([], HardwarePolicy()))[2] is not None
+    assert gpu_findings(make_scenario(), NoSupply("Cluster"))[3] is not None
+
+
+def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4() -> None:
+    volta = make_gpu(id="v100-16gb", compute_capability=70)
+    assert constraints.engine_runs_it(shapes(gpu=volta)).fails.all()
+    gemma = make_mixtral(refuses_float16=True)
+    assert constraints.engine_runs_it(shapes(gemma, make_t4())).fails.all()
+    assert not constraints.engine_runs_it(shapes(make_mixtral(), make_t4())).fails.all()
+
+
+def test_an_engine_runs_only_its_architectures_and_tasks() -> None:
+    assert constraints.engine_runs_it(shapes(engine=make_engine(architectures=("Other",)))).fails.all()
+    classifier = make_model(task=Task.CLASSIFICATION)
+    assert constraints.engine_runs_it(shapes(classifier, engine=make_engine(supports_classification=False))).fails.all()
+    table = shapes(engine=make_engine(supports_pipeline=False))
+    assert (constraints.engine_runs_it(table).fails == (table.pp > 1)).all()
+
+
+def test_a_format_without_a_kernel_on_the_gpu_is_refused() -> None:
+    mxfp4 = make_method(id="fp16", min_compute_capability=80)
+    verdict = constraints.quantization_runs(shapes(gpu=make_t4(), method=mxfp4))
+    assert verdict.fails.all()
+    assert verdict.limit is not None
+    assert verdict.actual is not None
+    assert (verdict.limit[0], verdict.actual[0]) == (8.0, 7.5)
+
+
+def test_fp8_kv_cache_is_not_to_be_had_on_a_t4() -> None:
+    table = shapes(gpu=make_t4())
+    assert (constraints.kv_dtype_runs(table).fails == (table.kv > 0)).all()
+    assert not constraints.kv_dtype_runs(shapes()).fails.any()
+
+
+def test_tensor_parallelism_divides_heads_and_quantization_groups() -> None:
+    odd = make_model(attention_heads=40, kv_heads=40)  # 40 heads do not split into 16
+    table = shapes(odd)
+    assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {16}
+    # Qwen2.5-72B: 29568 = 231 x 128, which no split of groups of 128 survives
+    wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
+    groups = make_method(group_size=128)
+    table = shapes(wide, method=groups)
+    assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {2, 4, 8, 16}
+
+
+def test_tensor_parallelism_stays_in_the_machine() -> None:
+    table = shapes(gpu=make_gpu(node_sizes=(1, 2, 4)))
+    assert set(np.unique(table.tp[constraints.tp_in_machine(table).fails])) == {8, 16}
