@@ -20,7 +20,7 @@ SEED_SCENARIOS := \
 	examples/batch-classification-scenario.yaml
 
 # What `make generate` writes, all of it committed. One place to add to, together with the recipe of `generate`.
-GENERATED := crds docs/seed.md
+GENERATED := crds docs/seed.md README.md
 
 .PHONY: help
 help: ## Say what can be done
@@ -119,6 +119,7 @@ generate: $(READY) ## Write the generated files anew
 	@echo "generate: $(GENERATED)"
 	@$(BIN)/inferplan schema -o crds/
 	@$(BIN)/inferplan docs seed --examples examples/seed -o docs/seed.md
+	@$(BIN)/inferplan docs samples README.md
 
 # Without git (a source archive) the files from before stand in for the committed ones.
 .PHONY: verify

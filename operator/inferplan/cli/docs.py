@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,3 +39,30 @@ def seed(
         typer.echo(page, nl=False)
     else:
         output.write_text(page, encoding="utf-8")
+
+
+SAMPLE = re.compile(r"<!-- output: (?P<command>[^;]+); lines: (?P<lines>\d+) -->\n```text\n.*?```", re.DOTALL)
+"""A block of a page that shows what a command prints."""
+SAMPLE_COLUMNS = 110
+
+
+@app.command()
+def samples(
+    page: Annotated[Path, typer.Argument(help="Markdown page whose sample outputs are written anew.")],
+) -> None:
+    """Run the commands named in a page and put what they print below them."""
+    page.write_text(SAMPLE.sub(_sample, page.read_text(encoding="utf-8")), encoding="utf-8")
+
+
+def _sample(match: re.Match[str]) -> str:
+    command, lines = match["command"], int(match["lines"])
+    done = subprocess.run(  # noqa: S603 - our own command line
+        [sys.executable, "-m", "inferplan", *command.split()],
+        capture_output=True,
+        check=False,
+        encoding="utf-8",
+        env={**os.environ, "COLUMNS": str(SAMPLE_COLUMNS)},
+    )
+    shown = "\n".join(done.stdout.splitlines()[:lines])
+    head = f"<!-- output: {command}; lines: {lines} -->"
+    return f"{head}\n```text\n$ inferplan {command}\n{shown}\n```"

@@ -78,6 +78,11 @@ def _parallel(plan: Plan) -> str:
     return text
 
 
+def _checkpoint(plan: Plan) -> str:
+    checkpoint = plan.configuration.checkpoint
+    return f"{checkpoint.repository}, made while loading" if checkpoint.made_while_loading else checkpoint.repository
+
+
 def _money_per_request(plan: Plan) -> str:
     return "–" if plan.cost.per_request is None else numbers.usd(plan.cost.per_request)
 
@@ -96,7 +101,8 @@ def _run(plan: Plan) -> str:
 
 _ROWS = (
     ("Model", lambda p: p.configuration.model.id),
-    ("Weights", lambda p: f"{p.configuration.checkpoint.quantization} ({p.configuration.checkpoint.repository})"),
+    ("Weights", lambda p: str(p.configuration.checkpoint.quantization)),
+    ("Checkpoint", _checkpoint),
     ("Engine", lambda p: f"{p.configuration.engine.name} {p.configuration.engine.version}"),
     ("GPU of a replica", _parallel),
     ("Replicas", lambda p: str(p.configuration.replicas)),
