@@ -12,6 +12,9 @@ from inferplan.domain.model import LayerKind, ModelSpec
 Floats = NDArray[np.float64]
 
 
+WINDOWED = frozenset({LayerKind.SLIDING, LayerKind.CHUNKED})
+
+
 @dataclass(frozen=True, slots=True)
 class KvLayout:
     """KV values of one sequence on all GPUs together, before any split or copy [values, not bytes].
@@ -32,6 +35,11 @@ class KvLayout:
 def kv_layout(model: ModelSpec) -> KvLayout:
     """Add up a model's layer groups.
 
+    Notes
+    -----
+    The engine gives all layers of a hybrid model pages of one pool, in groups as large as the smaller kind; the
+    larger kind is padded to whole groups (gemma-3 4B: 29 sliding and 5 full layers take the room of 30 and 5).
+
     Examples
     --------
     Llama 2 7B keeps 32 layers x 32 heads x (128 + 128) = 262,144 values per token: 524,288 bytes in 16 bit.
@@ -39,11 +47,13 @@ def kv_layout(model: ModelSpec) -> KvLayout:
     full = window = latent = state = 0.0
     window_tokens = 0.0
     heads = 0
+    windowed = sum(g.layers for g in model.attention if g.kind in WINDOWED)
+    smaller = min(windowed, sum(g.layers for g in model.attention if g.kind is LayerKind.FULL))
     for group in model.attention:
-        values = group.layers * group.kv_heads * (group.key_head_dim + group.value_head_dim)
+        values = padded_layers(group.layers, smaller) * group.kv_heads * (group.key_head_dim + group.value_head_dim)
         if group.kind is LayerKind.FULL:
             full += values
-        elif group.kind in {LayerKind.SLIDING, LayerKind.CHUNKED}:
+        elif group.kind in WINDOWED:
             window += values
             window_tokens = max(window_tokens, float(group.window_tokens or 0))
         elif group.kind is LayerKind.MLA:
@@ -53,6 +63,15 @@ def kv_layout(model: ModelSpec) -> KvLayout:
         if group.kv_heads:
             heads = group.kv_heads if heads == 0 else min(heads, group.kv_heads)
     return KvLayout(full, window, window_tokens, latent, state, max(1, heads))
+
+
+def padded_layers(layers: int, group: int) -> int:
+    """Layers rounded up to whole groups; unchanged if there are no groups.
+
+    >>> padded_layers(29, 5), padded_layers(32, 0)
+    (30, 32)
+    """
+    return layers if group == 0 else -(-layers // group) * group
 
 
 def head_share(tp_size: Floats, kv_heads: Floats) -> Floats:

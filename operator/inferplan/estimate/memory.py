@@ -1,7 +1,7 @@
 """The ledger that the engine keeps of one GPU's memory, and what it leaves for the KV cache.
 
 Constants from start-up logs of vLLM 0.19.0 on H100 80 GB (44 models and parallel sizes, llm-d planner,
-Apache-2.0): the pools they imply stay below every measured pool.
+Apache-2.0): the pools they imply stay below every measured pool, by less than 5 % for dense models.
 
 References
 ----------
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.units import GIB
 from inferplan.estimate.kv_cache import sequence_bytes
 
@@ -25,15 +26,25 @@ Floats = NDArray[np.float64]
 
 VISIBLE_SHARE = 0.9942
 """Memory that the CUDA runtime shows over what the driver's tool prints (79.19 of 79.65 GiB on H100)."""
-SAMPLER_BYTES_PER_LOGIT = 13.6
+WEIGHTS_IN_MEMORY = 1.0017
+"""Loaded weights over the sum of their parameters (padding, buffers)."""
+SAMPLER_BYTES_PER_LOGIT = 13.9
 """Peak bytes per sequence and vocabulary entry in the sampler's profile run (float32 logits and copies)."""
-ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN = 12.5
+ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN = 11.9
 MOE_ACTIVATION_BYTES = 0.55 * GIB
 CONTEXT_BYTES_ALONE = 0.46 * GIB
-CONTEXT_BYTES_PARALLEL = 2.25 * GIB
-"""CUDA context and libraries; with tensor parallelism NCCL's buffers come on top."""
+CONTEXT_BYTES_PARALLEL = 2.01 * GIB
+CONTEXT_BYTES_PER_DOUBLING = 0.10 * GIB
+"""CUDA context and libraries; with tensor parallelism NCCL's buffers come on top, more with every doubling."""
 GRAPHS_BYTES = 0.65 * GIB
 GRAPHS_BYTES_PER_LAYER = 0.018 * GIB
+GRAPHS_COUNTED_FROM = (0, 21)
+"""vLLM takes CUDA graphs off the KV pool from this version on; before, they came out of what the grant leaves."""
+ASSUMED_VISION_SHARE, ASSUMED_VISION_BYTES = 0.07, 3.0 * GIB
+"""Multimodal checkpoints hold more than the catalog counts (vision tower, projector): this share of the weights on one
+GPU, at most that much (Llama 4 Scout: 2.8 GiB, gemma 3 4B: 0.6 GiB on every GPU)."""
+ASSUMED_TGI_OVERHEAD_BYTES = 1.0 * GIB
+"""Context, graphs and communication of TGI, whose share of memory is already taken at 0.9 for it."""
 
 
 def activation_bytes(
@@ -53,10 +64,28 @@ def activation_bytes(
     )
 
 
-def overhead_bytes(*, tp_size: Floats, layers: Floats) -> Floats:
-    """CUDA context, communication buffers and CUDA graphs of one GPU [bytes]."""
-    context = np.where(np.asarray(tp_size) > 1, CONTEXT_BYTES_PARALLEL, CONTEXT_BYTES_ALONE)
-    return context + GRAPHS_BYTES + GRAPHS_BYTES_PER_LAYER * layers
+def overhead_bytes(*, tp_size: Floats, layers: Floats, counts_graphs: Floats, is_tgi: Floats) -> Floats:
+    """CUDA context, communication buffers and, where the engine counts them, CUDA graphs of one GPU [bytes].
+
+    Parameters
+    ----------
+    counts_graphs, is_tgi
+        1 or 0.
+    """
+    doublings = np.log2(np.maximum(tp_size, 1.0))
+    parallel = CONTEXT_BYTES_PARALLEL + CONTEXT_BYTES_PER_DOUBLING * doublings
+    context = np.where(np.asarray(tp_size) > 1, parallel, CONTEXT_BYTES_ALONE)
+    graphs = counts_graphs * (GRAPHS_BYTES + GRAPHS_BYTES_PER_LAYER * layers)
+    return np.where(is_tgi > 0, ASSUMED_TGI_OVERHEAD_BYTES, context + graphs)
+
+
+def counts_graphs(engine: EngineSpec) -> bool:
+    """Whether an engine takes its CUDA graphs off the KV pool.
+
+    Versions that cannot be read count as new.
+    """
+    parts = [int(part) for part in engine.version.split(".")[:2] if part.isdigit()]
+    return tuple(parts) >= GRAPHS_COUNTED_FROM if len(parts) == len(GRAPHS_COUNTED_FROM) else True
 
 
 def kv_pool_bytes(table: ReplicaTable) -> Floats:

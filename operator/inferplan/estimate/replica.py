@@ -177,6 +177,11 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     capacity = of_gpus["memory"] * memory.VISIBLE_SHARE
     sequences = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
     pooling = of_weights["classifier"]
+    in_layers = of_weights["loaded"] - of_weights["outer"]
+    at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
+    loaded = memory.WEIGHTS_IN_MEMORY * (in_layers / ranks + at_ends / tp_)
+    is_tgi = np.array([float(e.id == "tgi") for e in engines])[engine]
+    graphs = np.array([float(memory.counts_graphs(e)) for e in engines])[engine]
     return ReplicaTable(
         tp=tp_,
         pp=pp_,
@@ -184,15 +189,18 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         hidden=of_weights["hidden"],
         capacity_bytes=capacity,
         granted_bytes=np.ceil(capacity * fraction),
-        weights_bytes=(of_weights["loaded"] / ranks) * 1.002,
+        weights_bytes=loaded
+        + of_weights["vision"] * np.minimum(memory.ASSUMED_VISION_SHARE * loaded, memory.ASSUMED_VISION_BYTES),
         activations_bytes=memory.activation_bytes(
             batched_tokens=batched,
-            sequences=sequences * (1 - pooling),
+            sequences=sequences * (1 - pooling) * (1 - is_tgi),
             hidden=of_weights["hidden"],
             vocab=of_weights["vocab"],
             has_experts=np.minimum(of_weights["experts"], 1.0),
         ),
-        overhead_bytes=memory.overhead_bytes(tp_size=tp_, layers=of_weights["layers"] / pp_),
+        overhead_bytes=memory.overhead_bytes(
+            tp_size=tp_, layers=of_weights["layers"] / pp_, counts_graphs=graphs, is_tgi=is_tgi
+        ),
         kv_block_bytes=np.maximum((full + window) * block, 1.0),
         kv_block_tokens=block,
         kv_full_bytes_per_token=full,
@@ -248,6 +256,8 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "hidden": model.hidden_size,
             "vocab": model.vocab_size,
             "loaded": size.loaded,
+            "outer": size.embedding + size.head,
+            "heavier_end": max(size.embedding, size.head),
             "always": size.always,
             "head": size.head or size.embedding,
             "routed": size.routed,
@@ -265,6 +275,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "kv_heads": layout.kv_heads,
             "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
             "window_attention_flop": 4.0 * model.attention_heads * model.head_dim * windowed,
+            "vision": 1.0 if "ConditionalGeneration" in model.architecture else 0.0,
             "classifier": 1.0 if model.task.value == "Classification" else 0.0,
         }
         for name, value in row.items():

@@ -96,7 +96,7 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
     tpot = step_s + others / output
     busy = others / (others + output * step_s)
     return Pace(
-        step_wait_s=step.steps_before * step_s,
+        step_wait_s=step.steps_before * step_s * running / (1.0 + running),
         tpot_s=tpot,
         service_s=prompt.alone + (output - 1.0) * step_s + others,
         prompt_busy=busy,

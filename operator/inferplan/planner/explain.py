@@ -98,13 +98,18 @@ def _memory(s: Subject) -> Iterator[Step]:
     method = f"catalog, method {configuration.method.id}"
     quantized = count.attention + count.dense + count.routed
     per_weight = (size.always + size.routed) / max(quantized, 1)
-    outer = count.embedding + count.head
-    per_outer = (size.embedding + size.head) / max(outer, 1)
+    ends = size.embedding + size.head if configuration.pp_size == 1 else max(size.embedding, size.head)
+    weights = (
+        f"(({quantized} * {per_weight:.9g} + {count.extra} * 2) / {ranks} + {ends:.9g} / {configuration.tp_size})"
+        f" * {memory.WEIGHTS_IN_MEMORY}"
+    )
+    if "ConditionalGeneration" in configuration.model.architecture:
+        weights += f" + min({memory.ASSUMED_VISION_SHARE} * {weights}, {memory.ASSUMED_VISION_BYTES})"
     yield Step(
         "Memory",
         "Weights on one GPU",
-        "(layer parameters x bytes + outer parameters x bytes + vision x 2) / GPUs x 1.002",
-        f"({quantized} * {per_weight:.9g} + {outer} * {per_outer:.9g} + {count.extra} * 2) / {ranks} * 1.002",
+        "((layer parameters x bytes + vision x 2) / GPUs + embedding and LM head / TP) x padding",
+        weights,
         _first(table.weights_bytes),
         "bytes",
         method,
