@@ -25,13 +25,15 @@ EPILOG = """
 
 `inferplan explain chatbot.yaml` – the chosen plan, formula by formula
 
-`inferplan explain chatbot.yaml --candidate Budget`
+`inferplan explain chatbot.yaml --tier Budget`
 
 `inferplan explain chatbot.yaml --candidate Qwen/Qwen3-8B,FP8,l4,1,seqs=32,replicas=2` – model, weights, GPU, GPUs per
 replica
 """
 
 _PARTS = 4
+_DIGITS = 6
+"""Digits of a result: enough to check a recomputation."""
 _SECTIONS = ("Memory", "Step", "Prompt", "Serving", "Latency", "Cost")
 
 
@@ -42,18 +44,21 @@ def explain(
         typer.Option(metavar="TIER|MODEL,WEIGHTS,GPU,GPUS[,seqs=N][,replicas=N]", help="What to explain."),
     ] = None,
     output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.TABLE,
+    tier: Annotated[Tier | None, typer.Option("--tier", help="Explain this tier's plan.")] = None,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,
 ) -> None:
     """Spell out a plan's arithmetic: each formula, the numbers in it, and what comes out."""
+    if candidate is not None and tier is not None:
+        raise InputError([Fault("--candidate", "cannot stand beside --tier", "give one of the two")])
     known = read_catalog(catalog, price_book)
     nodes = read_nodes(inventory, known)
     planner = Planner(known)
     reports, data, missing = [], [], False
     for one in read_asked(files, known):
-        scenario, tier = wanted(one.resolved.scenario, candidate, known)
-        steps = planner.explain(scenario, nodes, tier)
+        scenario, named = wanted(one.resolved.scenario, candidate or tier, known)
+        steps = planner.explain(scenario, nodes, named)
         missing = missing or not steps
         reports.append(_report(scenario, steps))
         data.append({"scenario": scenario.name, "steps": [_data(step) for step in steps]})
@@ -119,7 +124,7 @@ def _report(scenario: Scenario, steps: tuple[Step, ...]) -> Report:
             (
                 step.name,
                 f"{step.formula}\n= {step.substitution}",
-                f"{number(step.value)} {step.unit}".strip(),
+                f"{number(step.value, _DIGITS)} {step.unit}".strip(),
                 step.reference,
             )
             for step in steps

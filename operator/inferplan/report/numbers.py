@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from decimal import Decimal
 
-from inferplan.api.figures import dollars, figure, seconds
+from inferplan.api.figures import UNBOUNDED, dollars, figure, seconds
 from inferplan.domain.estimate import Estimate, MemoryLedger, Range
 from inferplan.domain.plan import Compatibility
 from inferplan.domain.units import GB
 
 DIGITS = 3
+_MOST_DIGITS = 15
 SIGNS = {Compatibility.COMPATIBLE: "✅", Compatibility.TIGHT_FIT: "⚠️", Compatibility.INCOMPATIBLE: "❌"}
 FIT = {
     Compatibility.COMPATIBLE: "compatible",
@@ -39,17 +40,33 @@ def gigabytes(value_bytes: float) -> str:
     return f"{value_bytes / GB:.1f} GB"
 
 
-def number(value: float) -> str:
-    """Write a figure with three digits, and thousands apart.
+def number(value: float, digits: int = DIGITS) -> str:
+    """Write a figure with three digits or more, and thousands apart.
 
-    >>> number(0.012345), number(12345.6)
-    ('0.0123', '12,300')
+    >>> number(0.012345), number(12345.6), number(12345.6, 6)
+    ('0.0123', '12,300', '12,345.6')
     """
     if not math.isfinite(value):
-        return "unbounded"
-    if abs(value) >= 1_000:  # noqa: PLR2004 - from here on commas help
-        return f"{float(figure(value, DIGITS)):,.0f}"
-    return figure(value, DIGITS)
+        return UNBOUNDED
+    return f"{Decimal(figure(value, digits)):,f}"
+
+
+def against(actual: float, limit: float, unit: str) -> str:
+    """Write a value and the limit that it breaks, with as many digits as it takes to tell them apart.
+
+    >>> against(22.9, 22.1, "GB"), against(1.0004, 1.0, "s"), against(8192, 4096, "tokens")
+    ('22.9 against 22.1 GB', '1.0004 against 1 s', '8,192 against 4,096 tokens')
+    """
+    shown = [number(value, _MOST_DIGITS) for value in (actual, limit)]
+    for digits in range(DIGITS, _MOST_DIGITS):
+        texts = [number(value, digits) for value in (actual, limit)]
+        if texts[0] != texts[1]:
+            shown = [
+                number(value, _MOST_DIGITS) if value.is_integer() else text
+                for value, text in zip((float(actual), float(limit)), texts, strict=True)
+            ]
+            break
+    return f"{shown[0]} against {shown[1]} {unit}".rstrip()
 
 
 def between(value: Range, unit: str = "") -> str:
@@ -63,12 +80,13 @@ def between(value: Range, unit: str = "") -> str:
 
 
 def duration(value: Range) -> str:
-    """Write a time with its range.
+    """Write a time with its range, all in the unit of the expected value.
 
-    >>> duration(Range(0.2, 0.25, 0.4))
-    '250 ms (200 ms–400 ms)'
+    >>> duration(Range(0.2, 0.25, 0.4)), duration(Range(0.6, 1.21, 2.4))
+    ('250 ms (200–400)', '1.21 s (0.6–2.4)')
     """
-    return f"{seconds(value.expected)} ({seconds(value.low)}–{seconds(value.high)})"
+    scale = 1_000 if value.expected < 1 else 1
+    return f"{seconds(value.expected)} ({number(value.low * scale)}–{number(value.high * scale)})"
 
 
 def minutes(value: Range) -> str:

@@ -37,6 +37,8 @@ def _sections(outcome: Outcome, *, everything: bool) -> Iterator[Section]:
     chosen = outcome.chosen
     if chosen is not None:
         yield _tiers(outcome)
+        if chosen.misses:
+            yield _misses(chosen)
         yield Section(f"Analysis ({_tier(chosen)})", points=tuple(f"{SIGNS[r.kind]} {r.text}" for r in chosen.remarks))
         yield _cost(chosen)
     elif outcome.infeasibility is not None:
@@ -67,6 +69,12 @@ def _tiers(outcome: Outcome) -> Section:
         rows = [row for row in rows if row[0] not in _BATCH_ONLY]
     shown = tuple(row for row in rows if any(cell != "–" for cell in row[1:]))
     return Section("Plan" if len(plans) == 1 else "Tiers", table=Table(("", *names), shown))
+
+
+def _misses(plan: Plan) -> Section:
+    """Say what an obeyed pin does not meet, each with its limit; times are judged at the high end of their range."""
+    points = (f"❌ {miss.code}: {numbers.against(miss.actual, miss.limit, miss.unit)}" for miss in plan.misses)
+    return Section("What the pinned configuration misses", points=tuple(points))
 
 
 def _parallel(plan: Plan) -> str:
@@ -154,7 +162,10 @@ def _no(outcome: Outcome) -> Iterator[Section]:
     found = outcome.infeasibility
     if found is None:
         return
-    points = [f"❌ {code}: {REASON_TEXT[code]}" for code in found.binding]
+    examples = {entry.code: entry.example for entry in outcome.rejected.by_reason}
+    if found.nearest_miss is not None:
+        examples[found.nearest_miss.code] = found.nearest_miss
+    points = [f"❌ {code}: {REASON_TEXT[code]}{_numbers(examples.get(code))}" for code in found.binding]
     if found.nearest_miss is not None:
         points.append(f"nearest miss: {_example(found.nearest_miss)}")
     yield Section("No plan meets this scenario", points=tuple(points))
@@ -195,8 +206,14 @@ def _growth(outcome: Outcome) -> Section:
 def _example(rejection: Rejection) -> str:
     text = rejection.candidate
     if rejection.limit is not None and rejection.actual is not None:
-        text += f": {numbers.number(rejection.actual)} against {numbers.number(rejection.limit)} {rejection.unit}"
+        text += f": {numbers.against(rejection.actual, rejection.limit, rejection.unit)}"
     return text.strip() + (f" ({rejection.detail})" if rejection.detail else "")
+
+
+def _numbers(rejection: Rejection | None) -> str:
+    if rejection is None or rejection.limit is None or rejection.actual is None:
+        return ""
+    return f" ({numbers.against(rejection.actual, rejection.limit, rejection.unit)} at the nearest)"
 
 
 def _rejected(outcome: Outcome, *, everything: bool) -> Section:
