@@ -14,8 +14,10 @@ from typing import Any, TypeVar
 
 from inferplan.domain.hardware import Terms
 from inferplan.domain.plan import Plan
+from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Budget, HardwareSource, LoadKind, Lossy, Pin, Scenario, Slo
 
+CONTEXT_GRAIN_TOKENS = 256
 LARGEST_FLEET_GPUS = 2_048
 """How far the question "how many GPUs would do" is followed."""
 
@@ -48,7 +50,8 @@ class Knob:
         The scenario without the requirement.
     minimise
         What the search minimises to find the smallest sufficient value: ``cost``, ``ttft``, ``tpot``, ``e2e``,
-        ``duration``, ``gpus``, ``quality`` (the loss of it).
+        ``duration``, ``gpus``, ``price`` (of an hour), ``quality`` (the loss of it); ``load`` and ``context`` are
+        bisected.
     fit
         From the scenario in which it is dropped and the plan found to the value to put back.
     """
@@ -58,6 +61,8 @@ class Knob:
     dropped: Scenario
     minimise: str
     fit: Callable[[Scenario, Plan], Setting]
+    reason: ReasonCode | None = None
+    """Reason of rejection that the requirement stands for; None for a pin, which stands for many."""
 
 
 def knobs(scenario: Scenario) -> tuple[Knob, ...]:
@@ -78,12 +83,12 @@ def knobs(scenario: Scenario) -> tuple[Knob, ...]:
 def _latency_knobs(scenario: Scenario) -> list[Knob]:
     slo, at = scenario.slo, scenario.slo.percentile
     targets = (
-        ("timeToFirstTokenMilliseconds", "ttft_s", "ttft", "TTFT"),
-        ("timePerOutputTokenMilliseconds", "tpot_s", "tpot", "TPOT"),
-        ("requestLatencyMilliseconds", "e2e_latency_s", "e2e", "request latency"),
+        ("timeToFirstTokenMilliseconds", "ttft_s", "ttft", "TTFT", ReasonCode.TTFT_OVER_TARGET),
+        ("timePerOutputTokenMilliseconds", "tpot_s", "tpot", "TPOT", ReasonCode.TPOT_OVER_TARGET),
+        ("requestLatencyMilliseconds", "e2e_latency_s", "e2e", "request latency", ReasonCode.LATENCY_OVER_TARGET),
     )
     found = []
-    for path, attribute, metric, words in targets:
+    for path, attribute, metric, words, reason in targets:
         limit = getattr(slo, attribute)
         if limit is None:
             continue
@@ -101,7 +106,7 @@ def _latency_knobs(scenario: Scenario) -> list[Knob]:
             return Setting(str(needed_ms), loosened, f"+{needed_ms - round(limit * 1e3):,} ms {words} (P{at})")
 
         dropped = replace(scenario, slo=_without(slo, attribute))
-        found.append(Knob(f"slo.{path}", f"{round(limit * 1e3)}", dropped, metric, fit))
+        found.append(Knob(f"slo.{path}", f"{round(limit * 1e3)}", dropped, metric, fit, reason))
     deadline = scenario.workload.deadline_s
     if deadline is not None:
 
@@ -112,7 +117,16 @@ def _latency_knobs(scenario: Scenario) -> list[Knob]:
             return Setting(str(minutes), loosened, f"+{minutes - round(deadline / 60):,} min for the run")
 
         dropped = replace(scenario, workload=replace(scenario.workload, deadline_s=None))
-        found.append(Knob("workload.deadlineMinutes", f"{round(deadline / 60)}", dropped, "duration", fit_deadline))
+        found.append(
+            Knob(
+                "workload.deadlineMinutes",
+                f"{round(deadline / 60)}",
+                dropped,
+                "duration",
+                fit_deadline,
+                ReasonCode.DEADLINE_MISSED,
+            )
+        )
     return found
 
 
@@ -120,10 +134,28 @@ def _load_knobs(scenario: Scenario) -> list[Knob]:
     """Less load: the planner bisects for the largest load that works, so the fit is left to it."""
     work = scenario.workload
     if work.kind is LoadKind.CLOSED_LOOP:
-        return [Knob("workload.concurrentUsers", str(work.concurrent_users), scenario, "load", _fit_load)]
+        return [
+            Knob(
+                "workload.concurrentUsers",
+                str(work.concurrent_users),
+                scenario,
+                "load",
+                _fit_load,
+                ReasonCode.LOAD_OVER_CAPACITY,
+            )
+        ]
     if work.kind is LoadKind.OPEN_LOOP:
-        return [Knob("workload.requestsPerSecond", f"{work.request_rate_rps:g}", scenario, "load", _fit_load)]
-    return [Knob("workload.items", str(work.items), scenario, "load", _fit_load)]
+        return [
+            Knob(
+                "workload.requestsPerSecond",
+                f"{work.request_rate_rps:g}",
+                scenario,
+                "load",
+                _fit_load,
+                ReasonCode.LOAD_OVER_CAPACITY,
+            )
+        ]
+    return [Knob("workload.items", str(work.items), scenario, "load", _fit_load, ReasonCode.LOAD_OVER_CAPACITY)]
 
 
 def _fit_load(open_: Scenario, plan: Plan) -> Setting:
@@ -150,18 +182,28 @@ def with_load_share(scenario: Scenario, share: float) -> Scenario | None:
 
 
 def _context_knobs(scenario: Scenario) -> list[Knob]:
-    needed = scenario.workload.prompt.p95 + scenario.workload.output.p95
-    if needed >= scenario.context_tokens:
+    """A shorter context: the planner bisects for the longest one that works, so the fit is left to it."""
+    if _longest_request(scenario) >= scenario.context_tokens:
         return []
-    shorter = replace(scenario, context_tokens=needed)
 
     def fit(open_: Scenario, plan: Plan) -> Setting:
-        longest = min(plan.configuration.model.max_position_embeddings, scenario.context_tokens)
-        held = int(plan.estimate.memory.kv_pool_tokens)
-        context = max(needed, min(longest, held) // 256 * 256)
-        return Setting(str(context), replace(open_, context_tokens=context), f"context of {context:,} tokens")
+        del plan
+        return Setting(str(open_.context_tokens), open_, f"a context of {open_.context_tokens:,} tokens")
 
-    return [Knob("contextTokens", str(scenario.context_tokens), shorter, "cost", fit)]
+    current = str(scenario.context_tokens)
+    return [Knob("contextTokens", current, scenario, "context", fit, ReasonCode.CONTEXT_OVER_MODEL_LIMIT)]
+
+
+def _longest_request(scenario: Scenario) -> int:
+    return scenario.workload.prompt.p95 + scenario.workload.output.p95
+
+
+def with_context_share(scenario: Scenario, share: float) -> Scenario | None:
+    """Shorten the context to a share of what lies beyond the longest request; None if that changes nothing."""
+    least = _longest_request(scenario)
+    context = least + int((scenario.context_tokens - least) * share)
+    context = max(least, context // CONTEXT_GRAIN_TOKENS * CONTEXT_GRAIN_TOKENS)
+    return replace(scenario, context_tokens=context) if context < scenario.context_tokens else None
 
 
 def _quality_knobs(scenario: Scenario) -> list[Knob]:
@@ -177,10 +219,11 @@ def _quality_knobs(scenario: Scenario) -> list[Knob]:
 
         dropped = replace(scenario, quality=replace(quality, level=None, minimum=None))
         current = quality.level or f"{metric}: {minimum}"
-        found.append(Knob("quality.minimum", current, dropped, "quality", fit))
+        found.append(Knob("quality.minimum", current, dropped, "quality", fit, ReasonCode.QUALITY_BELOW_MINIMUM))
     if quality.lossy is Lossy.AVOID:
         dropped = replace(scenario, quality=replace(quality, lossy=Lossy.ALLOW))
-        found.append(Knob("quality.quantization.lossy", "Avoid", dropped, "cost", _name_format("Allow")))
+        reason = ReasonCode.QUANTIZATION_LOSSY
+        found.append(Knob("quality.quantization.lossy", "Avoid", dropped, "cost", _name_format("Allow"), reason))
     if quality.quantizations is not None:
         allowed = quality.quantizations
         dropped = replace(scenario, quality=replace(quality, quantizations=None))
@@ -190,7 +233,8 @@ def _quality_knobs(scenario: Scenario) -> list[Knob]:
             wider = replace(open_, quality=replace(open_.quality, quantizations=(*allowed, used)))
             return Setting(f"[{', '.join((*allowed, used))}]", wider, f"{used} weights")
 
-        found.append(Knob("quality.quantization.allow", f"[{', '.join(allowed)}]", dropped, "cost", fit_format))
+        reason = ReasonCode.QUANTIZATION_NOT_ALLOWED
+        found.append(Knob("quality.quantization.allow", _listed(allowed), dropped, "cost", fit_format, reason))
     return found
 
 
@@ -217,10 +261,14 @@ def _model_knobs(scenario: Scenario) -> list[Knob]:
 
     if policy.allow is not None and policy.custom is None:
         dropped = replace(scenario, model=replace(policy, allow=None))
-        found.append(Knob("model.allow", _listed(policy.allow), dropped, "cost", fit_model))
+        found.append(
+            Knob("model.allow", _listed(policy.allow), dropped, "cost", fit_model, ReasonCode.MODEL_NOT_ALLOWED)
+        )
     if policy.licenses is not None:
         dropped = replace(scenario, model=replace(policy, licenses=None))
-        found.append(Knob("model.licenses", _listed(policy.licenses), dropped, "cost", fit_license))
+        found.append(
+            Knob("model.licenses", _listed(policy.licenses), dropped, "cost", fit_license, ReasonCode.LICENSE_DENIED)
+        )
     return found
 
 
@@ -244,17 +292,25 @@ def _hardware_knobs(scenario: Scenario) -> list[Knob]:
         return replace(scenario, hardware=replace(policy, **changes))
 
     def knob(field: str, current: str, open_: Scenario, fit: Callable[[Scenario, Plan], Setting]) -> Knob:
-        return Knob(f"hardware.{field}", current, open_, "cost", fit)
+        reason = ReasonCode.GPU_NOT_ALLOWED if field in {"allow", "deny"} else ReasonCode.NO_OFFERING
+        return Knob(f"hardware.{field}", current, open_, "cost", fit, reason)
 
     fleet = dropped(maximum_gpus=LARGEST_FLEET_GPUS)
-    elsewhere, anyone = dropped(regions=None), dropped(providers=None, regions=None)
+    elsewhere, anyone = dropped(regions=None), dropped(providers=None)
     spot, market = dropped(terms=(*policy.terms, Terms.SPOT)), dropped(source=HardwareSource.MARKET)
     offered = (
         (policy.allow is not None, knob("allow", _listed(policy.allow or ()), dropped(allow=None), fit_gpu)),
         (bool(policy.deny), knob("deny", _listed(policy.deny), dropped(deny=()), fit_gpu)),
         (
             policy.maximum_gpus < LARGEST_FLEET_GPUS,
-            Knob("hardware.maximumGpus", str(policy.maximum_gpus), fleet, "gpus", fit_maximum),
+            Knob(
+                "hardware.maximumGpus",
+                str(policy.maximum_gpus),
+                fleet,
+                "gpus",
+                fit_maximum,
+                ReasonCode.GPUS_OVER_MAXIMUM,
+            ),
         ),
         (
             policy.regions is not None,
@@ -289,11 +345,11 @@ def _keep(to: str, words: str) -> Callable[[Scenario, Plan], Setting]:
 def _budget_knobs(scenario: Scenario) -> list[Knob]:
     budget, found = scenario.budget, []
     limits = (
-        ("maximumUsdPerHour", "maximum_usd_per_hour", "per_hour", "/h", _CENT),
-        ("maximumUsdPerMonth", "maximum_usd_per_month", "per_month", "/month", _CENT),
-        ("maximumUsdPerRequest", "maximum_usd_per_request", "per_request", "/request", _NANO),
+        ("maximumUsdPerHour", "maximum_usd_per_hour", "per_hour", "/h", _CENT, "price"),
+        ("maximumUsdPerMonth", "maximum_usd_per_month", "per_month", "/month", _CENT, "cost"),
+        ("maximumUsdPerRequest", "maximum_usd_per_request", "per_request", "/request", _NANO, "cost"),
     )
-    for path, attribute, figure, unit, quantum in limits:
+    for path, attribute, figure, unit, quantum, minimise in limits:
         limit = getattr(budget, attribute)
         if limit is None:
             continue
@@ -312,7 +368,7 @@ def _budget_knobs(scenario: Scenario) -> list[Knob]:
             return Setting(f"{value:f}", loosened, f"+${value - limit:f}{unit}")
 
         dropped = replace(scenario, budget=_without(budget, attribute))
-        found.append(Knob(f"budget.{path}", f"{limit:f}", dropped, "cost", fit))
+        found.append(Knob(f"budget.{path}", f"{limit:f}", dropped, minimise, fit, ReasonCode.OVER_BUDGET))
     return found
 
 

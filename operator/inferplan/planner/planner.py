@@ -106,7 +106,7 @@ class Planner:
     def best(self, scenario: Scenario, inventory: Inventory | None = None, minimise: str = "cost") -> Plan | None:
         """Return the plan with the lowest cost (or TTFT, TPOT, …), without tiers and explanations."""
         attempt = self._attempt(scenario, inventory)
-        choice = cheapest(attempt.contest) if minimise == "cost" else extreme(attempt.contest, minimise)
+        choice = cheapest(attempt.contest) if minimise == "cost" else extreme(attempt.contest, attempt.grid, minimise)
         return None if choice is None else self._assembled(attempt, scenario, choice)
 
     def explain(
@@ -153,14 +153,14 @@ class Planner:
         def best(changed: Scenario, minimise: str = "cost", /) -> Plan | None:
             return self.best(changed, inventory, minimise)
 
-        offers = relaxations(scenario, best)
+        relaxed = relaxations(scenario, best)
         rejections = turned_rejections(attempt.filtered, attempt.contest)
-        if scenario.pin is not None and _binding(rejections) == (ReasonCode.CONTEXT_OVER_MODEL_LIMIT,):
+        if scenario.pin is not None and {r.code for r in rejections} == {ReasonCode.CONTEXT_OVER_MODEL_LIMIT}:
             rejections = (*rejections, *self._beyond_context(scenario, inventory))
         return Infeasibility(
-            binding=_binding(rejections),
+            binding=_binding(rejections, relaxed.reasons, pinned=scenario.pin is not None),
             nearest_miss=_nearest(rejections),
-            nearest=offers,
+            nearest=relaxed.offers,
         )
 
     def _beyond_context(self, scenario: Scenario, inventory: Inventory | None) -> tuple[Rejection, ...]:
@@ -213,9 +213,31 @@ class Planner:
         return self._supplies[policy]
 
 
-def _binding(rejections: tuple[Rejection, ...]) -> tuple[ReasonCode, ...]:
-    """Reasons that turned down what came furthest, in the order of the checks, each once."""
-    return tuple(dict.fromkeys(rejection.code for rejection in rejections))
+_UNDER_LOAD = frozenset(
+    {
+        ReasonCode.GPUS_OVER_MAXIMUM,
+        ReasonCode.OVER_BUDGET,
+        ReasonCode.LOAD_OVER_CAPACITY,
+        ReasonCode.DEADLINE_MISSED,
+        ReasonCode.TTFT_OVER_TARGET,
+        ReasonCode.TPOT_OVER_TARGET,
+        ReasonCode.LATENCY_OVER_TARGET,
+    }
+)
+
+
+def _binding(
+    rejections: tuple[Rejection, ...], loosened: tuple[ReasonCode, ...], *, pinned: bool
+) -> tuple[ReasonCode, ...]:
+    """Reasons that stand in the way: of a pin all, otherwise those under load and those whose loosening helps.
+
+    Each once; if neither is known, whatever turned candidates down.
+    """
+    found = tuple(dict.fromkeys(rejection.code for rejection in rejections))
+    if pinned:
+        return found
+    under_load = tuple(code for code in found if code in _UNDER_LOAD)
+    return tuple(dict.fromkeys((*under_load, *loosened))) or found
 
 
 def _nearest(rejections: tuple[Rejection, ...]) -> Rejection | None:

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
 from inferplan.domain.plan import Change, Plan, Relaxation
+from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Scenario
-from inferplan.planner.knobs import WHOLE_PIN, Knob, Setting, knobs, with_load_share
+from inferplan.planner.knobs import WHOLE_PIN, Knob, Setting, knobs, with_context_share, with_load_share
 
-_BISECTIONS = 24
+_BISECTIONS = 12
 _PAIRS = 4
 """Pairs of changes offered at most."""
+
+Share = Callable[[Scenario, float], Scenario | None]
+_SHARES: dict[str, Share] = {"load": with_load_share, "context": with_context_share}
+
+
+@dataclass(frozen=True, slots=True)
+class Relaxed:
+    """What helps, and the reasons of rejection that the loosened requirements stand for."""
+
+    offers: tuple[Relaxation, ...]
+    reasons: tuple[ReasonCode, ...]
 
 
 class Best(Protocol):
@@ -23,16 +36,25 @@ class Best(Protocol):
         ...
 
 
-def relaxations(scenario: Scenario, best: Best) -> tuple[Relaxation, ...]:
+def relaxations(scenario: Scenario, best: Best) -> Relaxed:
     """Offer single changes that help; where none does (dropping a whole pin aside), pairs. Cheapest plan first."""
-    offers = [offer for knob in knobs(scenario) if (offer := _single(knob, best)) is not None]
+    offers, reasons = [], []
+    for knob in knobs(scenario):
+        offer = _single(knob, best)
+        if offer is not None:
+            offers.append(offer)
+            reasons.append(knob.reason)
     if all(offer.changes[0].field == WHOLE_PIN for offer in offers):
-        offers.extend(islice(_pairs(scenario, best), _PAIRS))
-    return tuple(sorted(offers, key=lambda offer: (offer.plan.cost.per_hour, offer.text)))
+        for pair, both in islice(_pairs(scenario, best), _PAIRS):
+            offers.append(pair)
+            reasons.extend(both)
+    offers.sort(key=lambda offer: (offer.plan.cost.per_hour, offer.text))
+    return Relaxed(tuple(offers), tuple(dict.fromkeys(reason for reason in reasons if reason is not None)))
 
 
 def _single(knob: Knob, best: Best) -> Relaxation | None:
-    setting = _largest_load(knob, best) if knob.minimise == "load" else _smallest(knob, best)
+    share = _SHARES.get(knob.minimise)
+    setting = _smallest(knob, best) if share is None else _largest(knob, best, share)
     if setting is None:
         return None
     plan = best(setting.scenario)
@@ -46,14 +68,14 @@ def _smallest(knob: Knob, best: Best) -> Setting | None:
     return None if plan is None else knob.fit(knob.dropped, plan)
 
 
-def _largest_load(knob: Knob, best: Best) -> Setting | None:
-    """Bisect for the largest share of the load that works (feasibility is monotone in load)."""
+def _largest(knob: Knob, best: Best, with_share: Share) -> Setting | None:
+    """Bisect for the largest share of a load or context that works; more of either is never easier."""
     low, high = 0.0, 1.0
     found: Scenario | None = None
     share = 1e-9
-    while share < 1.0:  # the order of magnitude first: loads may be absurdly large
-        scaled = with_load_share(knob.dropped, share)
-        if scaled is not None:
+    while share < 1.0:  # the order of magnitude first: wishes may be absurdly large
+        scaled = with_share(knob.dropped, share)
+        if scaled is not None and scaled != found:
             if best(scaled) is None:
                 high = share
                 break
@@ -63,8 +85,8 @@ def _largest_load(knob: Knob, best: Best) -> Setting | None:
         return None
     for _ in range(_BISECTIONS):
         middle = (low + high) / 2
-        scaled = with_load_share(knob.dropped, middle)
-        if scaled is None or scaled.workload == found.workload:
+        scaled = with_share(knob.dropped, middle)
+        if scaled is None or scaled == found:
             break
         if best(scaled) is None:
             high = middle
@@ -74,16 +96,20 @@ def _largest_load(knob: Knob, best: Best) -> Setting | None:
     return None if plan is None else knob.fit(found, plan)
 
 
-def _pairs(scenario: Scenario, best: Best) -> Iterator[Relaxation]:
+def _pairs(scenario: Scenario, best: Best) -> Iterator[tuple[Relaxation, tuple[ReasonCode | None, ...]]]:
     """Two requirements at once: what both need is found with both dropped, then each is put back."""
-    singles = [knob for knob in knobs(scenario) if knob.minimise != "load" and knob.field != WHOLE_PIN]
-    for first in singles:
+    for first in knobs(scenario):
+        if not _pairable(first):
+            continue
         for second in knobs(first.dropped):
-            if second.field <= first.field or second.minimise == "load" or second.field == WHOLE_PIN:
-                continue
-            offer = _pair(first, second, best)
-            if offer is not None:
-                yield offer
+            if second.field > first.field and _pairable(second):
+                offer = _pair(first, second, best)
+                if offer is not None:
+                    yield offer, (first.reason, second.reason)
+
+
+def _pairable(knob: Knob) -> bool:
+    return knob.minimise not in _SHARES and knob.field != WHOLE_PIN
 
 
 def _pair(first: Knob, second: Knob, best: Best) -> Relaxation | None:

@@ -71,8 +71,8 @@ class Contest:
 
     Parameters
     ----------
-    fewest, most
-        Bounds of the number of replicas.
+    least, fewest, most
+        Bounds of the number of replicas. ``fewest`` is above ``least`` where a batch run fills its machines.
     capacity_rps
         Expected saturation of one replica.
     bound
@@ -83,11 +83,17 @@ class Contest:
     ask: Ask
     row: Ints
     max_num_seqs: Ints
+    least: Ints
     fewest: Ints
     most: Ints
     capacity_rps: Floats
     bound: Ints
     turned: list[Turned] = dataclass_field(default_factory=list)
+
+    @property
+    def is_batch(self) -> bool:
+        """Whether the work is a run and not a service."""
+        return self.ask.scenario.workload.kind is LoadKind.OFFLINE
 
     def ahead(self, part: Index, replicas: Ints) -> Forecast:
         """Predict some candidates with that many replicas."""
@@ -98,7 +104,7 @@ class Contest:
         """What the search minimises: cost of an hour [micro-USD], or of the whole run if it is a batch."""
         cost = self.field.cost(self.row[part], replicas)
         work = self.ask.scenario.workload
-        if work.kind is not LoadKind.OFFLINE:
+        if not self.is_batch:
             return cost
         hours = (work.items or 0) * self.ask.load_factor / (self.capacity_rps[part] * replicas) / SECONDS_PER_HOUR
         return np.where(cost < UNAVAILABLE, np.rint(cost * hours), UNAVAILABLE).astype(np.int64)
@@ -159,16 +165,16 @@ def contest(grid: Grid, ask: Ask) -> Contest:
     rate = least_rate_rps(ask.scenario, ask.load_factor)
     capacity = grid.careful_rps[keep]
     fewest = np.ceil(rate / np.maximum(capacity, 1e-12) - 1e-9)
-    found = Contest(field, ask, row, seqs, fewest, most[row], grid.expected_rps[keep], fewest, turned)
+    found = Contest(field, ask, row, seqs, fewest, fewest, most[row], grid.expected_rps[keep], fewest, turned)
     short = (fewest > found.most) & (len(checks_of(ask)) > 0)
     _turn_down_for_capacity(found, np.flatnonzero(short), rate, capacity[short])
     found.row, found.max_num_seqs, found.most = row[~short], seqs[~short], found.most[~short]
     found.capacity_rps = found.capacity_rps[~short]
-    found.fewest = np.clip(fewest[~short], 1, found.most).astype(np.int64)
+    found.least = found.fewest = np.clip(fewest[~short], 1, found.most).astype(np.int64)
     if _pinned_replicas(ask) is not None:
-        found.fewest = found.most
-    elif ask.scenario.workload.kind is LoadKind.OFFLINE:
-        found.fewest = found.most = field.best_filled(found.row, found.fewest, found.most)
+        found.least = found.fewest = found.most
+    elif found.is_batch:
+        found.fewest = field.best_filled(found.row, found.fewest, found.most)
     found.bound = found.bill(np.arange(len(found.row)), found.fewest)
     return found
 
@@ -297,6 +303,8 @@ def _room(contest_: Contest, part: Index, replicas: Ints) -> Ints:
 def fewest_replicas(contest_: Contest, part: Index) -> Ints:
     """Step 4: fewest replicas with which each candidate passes, by bisection; shape of ``part``."""
     low, high = contest_.fewest[part].copy(), contest_.most[part].copy()
+    if contest_.is_batch:
+        return low
     first = True
     while True:
         open_ = np.flatnonzero(low < high)
@@ -336,44 +344,75 @@ def monthly_limit_of_runs(scenario: Scenario) -> tuple[float, float] | None:
     return work.items * float(runs_per_month(work.schedule.cron)), float(limit)
 
 
-def extreme(contest_: Contest, minimise: str) -> Choice | None:
-    """The candidate with the smallest latency, duration, GPU count or loss of quality, at any cost.
+def extreme(contest_: Contest, grid: Grid, minimise: str) -> Choice | None:
+    """The candidate with the smallest latency, duration, GPU count, price or loss of quality, at any cost.
+
+    Candidates are judged in the order of a lower bound of the figure, and no further than that bound allows.
 
     Parameters
     ----------
     minimise
-        ``ttft``, ``tpot``, ``e2e``, ``duration`` (all smallest on the most replicas), ``gpus`` or ``quality``.
+        ``ttft``, ``tpot``, ``e2e``, ``duration`` (all smallest on the most replicas), ``gpus``, ``price`` (of an hour)
+        or ``quality`` (the loss of it).
     """
-    field = contest_.field
-    part = np.concatenate([judge(contest_, chunk) for chunk in _chunks(np.arange(len(contest_.row)))] or [np.arange(0)])
-    if len(part) == 0:
-        return None
     if minimise == "quality":
-        return _best_quality(contest_, part)
-    replicas = contest_.most[part]
+        return _best_quality(contest_)
+    bound = _bound(contest_, grid, minimise)
+    best: tuple[float, ...] | None = None
+    choice: Choice | None = None
+    for part in _chunks(np.argsort(bound, kind="stable")):
+        if best is not None:
+            part = part[bound[part] <= best[0]]  # noqa: PLW2901 - the part that counts
+            if len(part) == 0:
+                break
+        part = judge(contest_, part)  # noqa: PLW2901 - as above
+        value, replicas = _figure(contest_, part, minimise)
+        bill = contest_.bill(part, replicas)
+        value = np.where(affordable(contest_, part, replicas, bill), value, np.inf)
+        for at in np.flatnonzero((value <= value.min(initial=np.inf)) & np.isfinite(value)):
+            row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
+            key = (float(value[at]), int(bill[at]), *contest_.field.preference(row), seqs)
+            if best is None or key < best:
+                best, choice = key, Choice(row, seqs, int(replicas[at]), int(bill[at]))
+    return choice
+
+
+_LATENCY_OF: dict[str, Callable[[Forecast], Floats]] = {
+    "ttft": lambda forecast_: forecast_.ttft_s,
+    "tpot": lambda forecast_: forecast_.tpot_s,
+    "e2e": lambda forecast_: forecast_.e2e_s,
+}
+
+
+def _bound(contest_: Contest, grid: Grid, minimise: str) -> Floats:
+    """Lower bound of the figure for every candidate."""
+    if minimise in _LATENCY_OF:
+        return _LATENCY_OF[minimise](grid.unloaded)[contest_.row]
+    if minimise == "duration":
+        return 1.0 / np.maximum(contest_.capacity_rps * contest_.most, 1e-12)
     if minimise == "gpus":
-        replicas = fewest_replicas(contest_, part)
-        value = (replicas * field.gpus_per_replica[contest_.row[part]]).astype(np.float64)
-    else:
-        figures: dict[str, Callable[[Forecast], Floats]] = {
-            "ttft": lambda f: f.ttft_s,
-            "tpot": lambda f: f.tpot_s,
-            "e2e": lambda f: f.e2e_s,
-            "duration": lambda f: f.run_duration_s,
-        }
-        value = figures[minimise](contest_.ahead(part, replicas))
-    bill = contest_.bill(part, replicas)
-    value = np.where(affordable(contest_, part, replicas, bill), value, np.inf)
-    if not np.isfinite(value).any():
-        return None
-    best = np.flatnonzero(value <= value.min())
-    at = min(best, key=lambda i: (int(bill[i]), field.preference(int(contest_.row[part[i]])), int(part[i])))
-    row, seqs = int(contest_.row[part[at]]), int(contest_.max_num_seqs[part[at]])
-    return Choice(row, seqs, int(replicas[at]), int(bill[at]))
+        return (contest_.least * contest_.field.gpus_per_replica[contest_.row]).astype(np.float64)
+    return contest_.field.cost(contest_.row, contest_.least).astype(np.float64)
 
 
-def _best_quality(contest_: Contest, part: Index) -> Choice | None:
-    score = np.nan_to_num(contest_.field.score[contest_.row[part]], nan=-np.inf)
-    group = np.zeros(len(contest_.row), dtype=np.bool_)
-    group[part[score >= score.max()]] = True
-    return cheapest(contest_, group)
+def _figure(contest_: Contest, part: Index, minimise: str) -> tuple[Floats, Ints]:
+    """The figure itself, and the replicas that it takes; shape of ``part``."""
+    if minimise in _LATENCY_OF:
+        replicas = contest_.most[part]
+        return _LATENCY_OF[minimise](contest_.ahead(part, replicas)), replicas
+    if minimise == "duration":
+        replicas = contest_.most[part]
+        return 1.0 / np.maximum(contest_.capacity_rps[part] * replicas, 1e-12), replicas
+    replicas = contest_.least[part] if contest_.is_batch else fewest_replicas(contest_, part)
+    if minimise == "gpus":
+        return (replicas * contest_.field.gpus_per_replica[contest_.row[part]]).astype(np.float64), replicas
+    return contest_.field.cost(contest_.row[part], replicas).astype(np.float64), replicas
+
+
+def _best_quality(contest_: Contest) -> Choice | None:
+    score = np.nan_to_num(contest_.field.score[contest_.row], nan=-np.inf)
+    for value in np.unique(score)[::-1]:
+        choice = cheapest(contest_, score == value)
+        if choice is not None:
+            return choice
+    return None

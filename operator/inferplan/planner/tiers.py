@@ -45,7 +45,7 @@ def budget_choice(contest_: Contest) -> TierChoice | None:
 
 def recommended_choice(grid: Grid, scenario: Scenario, fallback: Choice) -> TierChoice:
     """Find the cheapest plan with headroom, lossless, on measured hardware; give up what cannot be had."""
-    limit = budget_micro_usd(scenario)
+    limit = budget_micro_usd(scenario, 1.0 + scenario.headroom_percent / 100.0)
     for ask, given_up in _recommended_asks(grid.field, scenario, limit):
         choice = cheapest(contest(grid, ask))
         if choice is not None:
@@ -64,7 +64,7 @@ def _recommended_asks(field: Field, scenario: Scenario, limit: int | None) -> It
 
 def high_end_choice(grid: Grid, scenario: Scenario, recommended: Choice) -> TierChoice:
     """Find the best quality that the budget allows, latency targets met with margin."""
-    limit = budget_micro_usd(scenario)
+    limit = budget_micro_usd(scenario, 1.0 + scenario.headroom_percent / 100.0)
     bill_limit = HIGH_END_COST_FACTOR * recommended.bill if limit is None else None
     factor = 1.0 + scenario.headroom_percent / 100.0
     ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, grid.field.lossless, bill_limit=bill_limit)
