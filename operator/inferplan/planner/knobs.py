@@ -292,7 +292,8 @@ def _hardware_knobs(scenario: Scenario) -> list[Knob]:
         return replace(scenario, hardware=replace(policy, **changes))
 
     def knob(field: str, current: str, open_: Scenario, fit: Callable[[Scenario, Plan], Setting]) -> Knob:
-        reason = ReasonCode.GPU_NOT_ALLOWED if field in {"allow", "deny"} else ReasonCode.NO_OFFERING
+        reasons = {"allow": ReasonCode.GPU_NOT_ALLOWED, "deny": ReasonCode.GPU_NOT_ALLOWED}
+        reason = ReasonCode.NO_INVENTORY if field == "source" else reasons.get(field, ReasonCode.NO_OFFERING)
         return Knob(f"hardware.{field}", current, open_, "cost", fit, reason)
 
     fleet = dropped(maximum_gpus=LARGEST_FLEET_GPUS)
