@@ -197,7 +197,7 @@ def labelled(node: Object, labels: Mapping[str, str]) -> Object:
 def apply(api: Api, nodes: Iterable[Object], *, timeout_s: float = 30.0) -> None:
     """Make the cluster have these nodes as they are written, and wait until all are ready.
 
-    A node that is there already keeps its pods and gets the labels, taints and resources written here; it is uncordoned.
+    A node that is there already keeps its pods and gets the labels, taints and resources written here, uncordoned.
     """
     nodes = list(nodes)
     for node in nodes:
