@@ -24,7 +24,6 @@ from inferplan.estimate.estimator import (
     predict,
     prompt_of,
     prompt_tokens,
-    saturated_prompt,
     sequences_beside,
 )
 from inferplan.estimate.prefill import PromptTime, attention_time
@@ -242,7 +241,7 @@ def _prompt(s: Subject) -> Iterator[Step]:
     table, model, prompt = s.table, _model(s), _prompt_time(s)
     new, cached = prompt_tokens(table, s.load)
     tokens, prefix = _first(new), _first(cached)
-    beside = sequences_beside(table, s.load, model, _slots(s))
+    beside = sequences_beside(_slots(s))
     budget = np.maximum(table.max_num_batched_tokens - beside, table.max_num_batched_tokens / 4.0)
     chunk = np.minimum(tokens, budget)
     attention = attention_time(table, np.array([tokens]), np.array([prefix]))
@@ -262,7 +261,7 @@ def _prompt(s: Subject) -> Iterator[Step]:
     yield Step(
         "Prompt",
         f"Prompt of {tokens:.0f} new tokens",
-        "chunks x step with a chunk beside the sequences that decode + attention",
+        "chunks x step with a chunk beside min(slots, 16) sequences + attention",
         f"{tokens:.9g} / {_number(chunk)} * {_number(model.time(beside, chunk))} + {_number(attention)}",
         _first(prompt.alone),
         "s",
@@ -282,14 +281,14 @@ def _serving(s: Subject) -> Iterator[Step]:
         "s",
         "estimate/throughput.py",
     )
-    full, last = model.time(p.slots), saturated_prompt(s.table, s.load, model, p.slots)
+    full = model.time(p.slots)
     more = np.maximum(p.slots - 1.0, 0.0)
     yield Step(
         "Serving",
         "Saturation of one replica",
         "slots / (prompt + (output - 1) x step with all slots running + what the other prompts add)",
-        f"{_number(p.slots)} / ({_number(last.alone)} + ({output:.9g} - 1) * {_number(full)}"
-        f" + {_number(more)} * {_number(last.others)})",
+        f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)}"
+        f" + {_number(more)} * {_number(prompt.others)})",
         _first(p.capacity_rps),
         "requests/s",
         "estimate/throughput.py",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from inferplan.domain.plan import GrowthStep
 from inferplan.domain.scenario import Scenario, Tier
 from inferplan.planner.assemble import assemble
-from inferplan.planner.search import Grid, cheapest, contest
+from inferplan.planner.contest import Grid, contest
+from inferplan.planner.search import cheapest
 from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice
 

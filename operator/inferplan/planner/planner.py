@@ -16,6 +16,7 @@ from inferplan.planner.advice import assumptions, cautions, recommendations
 from inferplan.planner.assemble import assemble
 from inferplan.planner.candidates import BATCH_LIMITS, custom_model
 from inferplan.planner.constraints import max_model_len
+from inferplan.planner.contest import Contest, Grid, contest, make_grid
 from inferplan.planner.explain import Step, Subject, explain
 from inferplan.planner.field import Field, budget_micro_usd
 from inferplan.planner.filters import Filtered, StaticTable, build_static, filter_shapes
@@ -23,7 +24,7 @@ from inferplan.planner.growth import growth
 from inferplan.planner.load import replica_load
 from inferplan.planner.rejections import summarise, turned_rejections
 from inferplan.planner.relax import relaxations
-from inferplan.planner.search import Choice, Contest, Grid, cheapest, contest, extreme, make_grid
+from inferplan.planner.search import Choice, cheapest, extreme
 from inferplan.planner.supply import MarketSupply, NodeSupply, NoSupply, Supply
 from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice, budget_choice, high_end_choice, recommended_choice

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 
 from inferplan.domain.reasons import Rejection, RejectionCount, RejectionSummary
 from inferplan.planner.candidates import BATCH_LIMITS
+from inferplan.planner.contest import ALL_BATCHES, Contest
 from inferplan.planner.filters import Filtered
-from inferplan.planner.search import ALL_BATCHES, Contest
 from inferplan.planner.targets import LOAD_UNITS
 
 

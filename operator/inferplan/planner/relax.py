@@ -10,7 +10,10 @@ from typing import Protocol
 from inferplan.domain.plan import Change, Plan, Relaxation
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Scenario
-from inferplan.planner.knobs import WHOLE_PIN, Knob, Setting, knobs, with_context_share, with_load_share
+from inferplan.planner.knob import Knob, Setting
+from inferplan.planner.knobs import knobs
+from inferplan.planner.means_knobs import WHOLE_PIN
+from inferplan.planner.wish_knobs import with_context_share, with_load_share
 
 _BISECTIONS = 12
 _PAIRS = 4

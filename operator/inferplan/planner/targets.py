@@ -35,7 +35,7 @@ class Ask:
     lift_budget
         Limits per request and per month do not count either.
     bill_limit
-        Upper limit of what the search minimises, see :meth:`inferplan.planner.search.Contest.bill`.
+        Upper limit of what the search minimises, see :meth:`inferplan.planner.contest.Contest.bill`.
     """
 
     scenario: Scenario

@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from inferplan.domain.scenario import Scenario, Tier
+from inferplan.planner.contest import Contest, Grid, contest
 from inferplan.planner.field import Field, budget_micro_usd
-from inferplan.planner.search import Choice, Contest, Grid, cheapest, contest
+from inferplan.planner.search import Choice, cheapest
 from inferplan.planner.targets import Ask
 
 HIGH_END_COST_FACTOR = 4
