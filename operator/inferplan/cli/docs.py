@@ -34,7 +34,7 @@ def seed(
     planner = Planner(known)
     files = [str(path) for path in sorted(examples.glob("*.yaml"), key=lambda path: int(path.name.split("-")[0]))]
     outcomes = [planner.plan(one.resolved.scenario) for one in read_asked(files, known)]
-    page = seed_page(outcomes)
+    page = seed_page(outcomes, known)
     if output is None:
         typer.echo(page, nl=False)
     else:
