@@ -31,6 +31,9 @@ from inferplan.estimate.throughput import Serving
 
 Floats = NDArray[np.float64]
 
+COMPANIONS = 16.0
+"""Decoding sequences beside which a prompt's time is taken."""
+
 __all__ = [
     "Prediction",
     "Quantiles",
@@ -134,7 +137,7 @@ def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     prompt = prompt_of(table, load, step, slots)
     serving = _serving(table, load, step, prompt, output, slots)
     held = serving.running * sequence_bytes_of(table, load.isl_mean + output / 2.0)
-    ttft, tpot, e2e = _latencies(table, load, step, prompt, output, serving)
+    ttft, tpot, e2e = _latencies(table, load, step, prompt, output, slots, serving)
     low_high = {key: table.factors(key, load.kind.value) for key in ("ttft", "tpot", "e2e", "throughput")}
     return Prediction(
         ttft=ttft,
@@ -164,7 +167,7 @@ def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
     output = output_tokens(load)
     slots = batch_slots(table, load, output)
     step = step_model(table, load.isl_mean + output / 2.0)
-    prompt = saturated_prompt(table, load, step, slots)
+    prompt = prompt_of(table, load, step, slots)
     if load.task is Task.CLASSIFICATION:
         return 1.0 / prompt.others
     return throughput.saturation_rps(step, prompt, output, slots)
@@ -188,37 +191,22 @@ def prompt_tokens(table: ReplicaTable, load: ReplicaLoad) -> tuple[Floats, Float
 
 
 def prompt_of(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> PromptTime:
-    """Time of one prompt beside the sequences that run meanwhile."""
-    if load.task is Task.CLASSIFICATION:
-        return saturated_prompt(table, load, step, slots)
-    tokens, prefix = prompt_tokens(table, load)
-    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=sequences_beside(table, load, step, slots))
-
-
-def saturated_prompt(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> PromptTime:
-    """Time of one prompt while every slot is taken; for a classifier, of one item in full steps."""
+    """Time of one prompt beside the sequences that decode meanwhile; for a classifier, of one item in full steps."""
     tokens, prefix = prompt_tokens(table, load)
     if load.task is Task.CLASSIFICATION:
         return pooling.item_time(table, step, tokens=tokens, prefix=prefix, slots=slots)
-    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=slots)
+    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=sequences_beside(slots))
 
 
-def sequences_beside(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> Floats:
-    """Sequences that decode beside a prompt, estimated before the fixed point is known, shape (n,).
+def sequences_beside(slots: Floats) -> Floats:
+    """Sequences that decode beside a prompt when its time is taken, shape (n,).
 
     Notes
     -----
-    Closed loop: all users but those who think, ``N S / (S + Z)``; open loop: ``rate x S`` (Little's law); both with the
-    service time ``S = o step(1)`` of an empty replica, and never more than the slots. Offline: all slots.
+    ``min(slots, 16)`` whatever the load: what a prompt adds to a step hardly depends on it, and so latencies rise with
+    load for sure. Fits with 8, 16, 32 and 64 were equally good.
     """
-    service = output_tokens(load) * step.time(np.ones(len(table)))
-    if load.kind is LoadKind.CLOSED_LOOP:
-        found = np.asarray(load.users, dtype=np.float64) * service / (service + load.think_time_s)
-    elif load.kind is LoadKind.OPEN_LOOP:
-        found = np.asarray(load.rate_rps, dtype=np.float64) * service
-    else:
-        found = slots
-    return np.minimum(found, slots)
+    return np.minimum(slots, COMPANIONS)
 
 
 def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) -> Floats:
@@ -238,8 +226,7 @@ def _serving(
 ) -> Serving:
     if load.task is Task.CLASSIFICATION:
         return _pooling(table, load, prompt)
-    full = saturated_prompt(table, load, step, slots)
-    at_saturation = throughput.pace(step, full, output, slots)
+    at_saturation = throughput.pace(step, prompt, output, slots)
     if load.kind is LoadKind.CLOSED_LOOP:
         return throughput.closed_loop(
             step,
@@ -290,16 +277,13 @@ def _latencies(
     step: StepModel,
     prompt: PromptTime,
     output: Floats | float,
+    slots: Floats,
     serving: Serving,
 ) -> tuple[Quantiles, Quantiles, Quantiles]:
     """Means and percentiles of TTFT, TPOT and E2E."""
     overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
-    slope = np.zeros(len(table))
-    if load.task is Task.GENERATION:
-        higher = throughput.pace(step, prompt, output, serving.running + spread).tpot_s
-        slope = np.maximum(higher - serving.tpot_s, 0.0)
     random_slots = load.kind is LoadKind.OPEN_LOOP
     ttft: dict[int, Floats] = {}
     tpot: dict[int, Floats] = {}
@@ -312,7 +296,10 @@ def _latencies(
         if random_slots:
             waits.append(_excess(serving.slot_wait_s, serving.slot_busy, q))
         ttft[q] = joint_quantile(ttft_mean, prompt.alone * longer_prompt, *waits)
-        tpot[q] = serving.tpot_s + NORMAL_QUANTILE[q] * slope
+        tpot[q] = serving.tpot_s
+        if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
+            crowded = np.maximum(np.minimum(serving.running + NORMAL_QUANTILE[q] * spread, slots), serving.running)
+            tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
         decode = (output - 1.0) * serving.tpot_s
         e2e[q] = joint_quantile(
             e2e_mean, ttft[q] - ttft_mean, decode * longer_output, (output - 1.0) * (tpot[q] - serving.tpot_s)

@@ -1,0 +1,100 @@
+"""What the engine grants, and what is left of it for the KV cache."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from inferplan.domain.model import AttentionLayers, LayerKind
+from inferplan.domain.units import GIB
+from inferplan.estimate.kv_cache import kv_layout, padded_layers, sequence_bytes
+from inferplan.estimate.memory import activation_bytes, counts_graphs, overhead_bytes
+from inferplan.estimate.weights import parameters, weight_bytes
+from tests.builders import make_engine, make_method, make_mixtral, make_model
+
+ONE = np.ones(1)
+
+
+def test_llama_2_7b_keeps_half_a_mebibyte_per_token() -> None:
+    layout = kv_layout(make_model())
+    assert layout.full_values_per_token * 2 == 524_288
+    assert layout.window_values_per_token == layout.latent_values_per_token == layout.state_bytes == 0
+
+
+def test_mixtral_has_45_billion_expert_weights_of_which_a_quarter_works() -> None:
+    count = parameters(make_mixtral())
+    assert count.routed == 32 * 8 * 3 * 4096 * 14336
+    assert count.routed_active * 4 == count.routed
+    assert count.total == make_mixtral().params_total
+
+
+def test_quantized_weights_shrink_all_but_the_outer_matrices() -> None:
+    wide, small = weight_bytes(make_model(), make_method()), weight_bytes(make_model(), make_method(weight_bits=8.0))
+    assert small.always == wide.always / 2
+    assert small.embedding == wide.embedding == 32_000 * 4096 * 2
+    assert wide.loaded == make_model().params_total * 2
+
+
+def test_a_hybrid_models_larger_kind_is_padded_to_groups_of_the_smaller() -> None:
+    gemma = make_model(
+        attention=(
+            AttentionLayers(LayerKind.FULL, layers=5, kv_heads=4, key_head_dim=256, value_head_dim=256),
+            AttentionLayers(
+                LayerKind.SLIDING, 29, kv_heads=4, key_head_dim=256, value_head_dim=256, window_tokens=1024
+            ),
+        )
+    )
+    layout = kv_layout(gemma)
+    assert layout.full_values_per_token == 5 * 4 * 512
+    assert layout.window_values_per_token == 30 * 4 * 512
+    assert layout.window_tokens == 1024
+
+
+@pytest.mark.parametrize(("layers", "group", "padded"), [(30, 5, 30), (31, 5, 35), (12, 12, 12), (7, 0, 7)])
+def test_layers_are_padded_to_whole_groups(layers: int, group: int, padded: int) -> None:
+    assert padded_layers(layers, group) == padded
+
+
+def test_a_sequence_takes_whole_blocks_and_a_window_stops_growing() -> None:
+    def taken(tokens: float) -> float:
+        return float(
+            sequence_bytes(
+                np.array([tokens]),
+                full_bytes_per_token=ONE * 10,
+                window_bytes_per_token=ONE * 100,
+                window_tokens=ONE * 64,
+                state_bytes=ONE * 7,
+                block_tokens=ONE * 16,
+            )[0]
+        )
+
+    assert taken(1) == 16 * 10 + 16 * 100 + 7
+    assert taken(17) == 32 * 10 + 32 * 100 + 7
+    assert taken(1600) == 1600 * 10 + 80 * 100 + 7
+
+
+def test_large_vocabularies_cost_activation_memory() -> None:
+    def peak(vocab: float) -> float:
+        found = activation_bytes(
+            batched_tokens=ONE * 8192, sequences=ONE * 1024, hidden=ONE * 4096, vocab=ONE * vocab, has_experts=ONE * 0
+        )
+        return float(found[0])
+
+    assert peak(128_256) - peak(32_000) == pytest.approx(13.9 * 1024 * 96_256)
+
+
+def test_graphs_count_from_vllm_0_21_on() -> None:
+    assert not counts_graphs(make_engine(version="0.19.1"))
+    assert counts_graphs(make_engine(version="0.21.0"))
+    assert counts_graphs(make_engine(version="nightly"))
+
+
+def test_communication_takes_two_gibibytes_more_with_tensor_parallelism() -> None:
+    def taken(tp: float, graphs: float = 0.0) -> float:
+        found = overhead_bytes(tp_size=ONE * tp, layers=ONE * 32, counts_graphs=ONE * graphs, is_tgi=ONE * 0)
+        return float(found[0]) / GIB
+
+    assert taken(1) == pytest.approx(0.46)
+    assert taken(2) == pytest.approx(2.11)
+    assert taken(4) == pytest.approx(2.21)
+    assert taken(1, graphs=1.0) - taken(1) == pytest.approx(0.65 + 32 * 0.018)
