@@ -13,6 +13,9 @@ from rich.text import Text
 
 from inferplan.report.outline import Report, Section, Table
 
+_SIGNS = frozenset({"✅", "⚠️", "💰", "❌"})
+"""What a point may begin with instead of a bullet."""
+
 
 def show(reports: Sequence[Report], console: Console) -> None:
     """Draw reports one after the other."""
@@ -37,7 +40,7 @@ def _section(section: Section) -> RenderableType:
 def _point(point: str) -> RenderableType:
     grid = Grid.grid(padding=(0, 1))
     sign, _, rest = point.partition(" ")
-    if not sign or sign[0].isalnum() or sign[0] in "($":
+    if sign not in _SIGNS:
         sign, rest = "•", point
     grid.add_column(width=2, no_wrap=True)
     grid.add_column(overflow="fold")
