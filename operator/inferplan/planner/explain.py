@@ -276,7 +276,7 @@ def _serving(s: Subject) -> Iterator[Step]:
         "Serving",
         "Time per output token",
         "step + (running - 1) / output x what a prompt adds",
-        f"{_number(model.time(running))} + max({_number(running)} - 1, 0) / {output:.9g} * {_number(prompt.others)}",
+        f"{_number(model.time(running))} + max({_number(running)} - 1, 0) / {output:.9g} * {_number(prompt.added(running, output))}",
         _first(p.tpot.mean),
         "s",
         "estimate/throughput.py",
@@ -288,7 +288,7 @@ def _serving(s: Subject) -> Iterator[Step]:
         "Saturation of one replica",
         "slots / (prompt + (output - 1) x step with all slots running + what the other prompts add)",
         f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)}"
-        f" + {_number(more)} * {_number(prompt.others)})",
+        f" + {_number(more)} * {_number(prompt.added(p.slots, output))})",
         _first(p.capacity_rps),
         "requests/s",
         "estimate/throughput.py",

@@ -80,16 +80,23 @@ def forecast(
     return careful(prediction, scenario, replicas, load_factor)
 
 
+CHUNK = 16_384
+"""Rows answered at once, so that what is computed on the way stays small."""
+
+
 def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints) -> tuple[Floats, Floats]:
     """Requests per second at which one replica saturates: expected, and as targets are judged on it, shape (m,).
 
     Batch runs are judged at the careful end.
     """
-    table = field.replica.take(row)
-    capacity = saturation(table, replica_load(scenario, 1, max_num_seqs))
-    if scenario.workload.kind is LoadKind.OFFLINE:
-        return capacity, capacity * throughput_low(table, scenario.workload.kind)
-    return capacity, capacity
+    expected, careful_end = np.empty(len(row)), np.empty(len(row))
+    for start in range(0, len(row), CHUNK):
+        part = slice(start, start + CHUNK)
+        table = field.replica.take(row[part])
+        expected[part] = saturation(table, replica_load(scenario, 1, max_num_seqs[part]))
+        factor = throughput_low(table, scenario.workload.kind) if scenario.workload.kind is LoadKind.OFFLINE else 1.0
+        careful_end[part] = expected[part] * factor
+    return expected, careful_end
 
 
 def careful(prediction: Prediction, scenario: Scenario, replicas: Ints, load_factor: float) -> Forecast:
