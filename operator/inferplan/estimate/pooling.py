@@ -30,9 +30,9 @@ def item_time(table: ReplicaTable, step: StepModel, *, tokens: Floats, prefix: F
     attention = attention_time(table, tokens, prefix)
     chunk = np.minimum(tokens, table.max_num_batched_tokens)
     full = np.minimum(table.max_num_batched_tokens, slots * tokens)
+    each = tokens / full * step.time(nothing, full) + attention
     return PromptTime(
-        alone=tokens / chunk * step.time(nothing, chunk) + attention,
-        others=tokens / full * step.time(nothing, full) + attention,
+        alone=tokens / chunk * step.time(nothing, chunk) + attention, others=each, packed=each, steps=tokens / chunk
     )
 
 

@@ -92,7 +92,8 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
     one under way and the queue before it).
     """
     step_s = step.time(running)
-    others = np.maximum(running - 1.0, 0.0) * prompt.others
+    added = prompt.added(running, output)
+    others = np.maximum(running - 1.0, 0.0) * added
     tpot = step_s + others / output
     busy = others / (others + output * step_s)
     return Pace(
@@ -100,7 +101,7 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
         tpot_s=tpot,
         service_s=prompt.alone + (output - 1.0) * step_s + others,
         prompt_busy=busy,
-        prompt_wait_s=prompt.others / (2.0 * (1.0 - busy)),
+        prompt_wait_s=added / (2.0 * (1.0 - busy)),
     )
 
 

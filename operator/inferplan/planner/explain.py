@@ -276,7 +276,8 @@ def _serving(s: Subject) -> Iterator[Step]:
         "Serving",
         "Time per output token",
         "step + (running - 1) / output x what a prompt adds",
-        f"{_number(model.time(running))} + max({_number(running)} - 1, 0) / {output:.9g} * {_number(prompt.added(running, output))}",
+        f"{_number(model.time(running))} + max({_number(running)} - 1, 0) / {output:.9g}"
+        f" * {_number(prompt.added(running, output))}",
         _first(p.tpot.mean),
         "s",
         "estimate/throughput.py",
