@@ -167,6 +167,10 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
         wanted = scenario.pin.gpus_per_replica
         off = (table.tp * table.pp != wanted) & (code < 0)
         code[off], limit[off], actual[off] = len(reasons) - 1, wanted, (table.tp * table.pp)[off]
+    if scenario.pin is not None and scenario.pin.is_full:
+        reasons.append(ReasonCode.PIN_MISMATCH)  # exactly this: with the engine's own KV cache type
+        units.append("")
+        code[(table.kv > 0) & (code < 0)] = len(reasons) - 1
     base = len(reasons)
     reasons.extend(static.reasons)
     units.extend(static.units)

@@ -91,4 +91,6 @@ class SpecModel(BaseModel):
 class StatusModel(BaseModel):
     """Base of what we write: strict and frozen, built by Python names, printed in camelCase."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True, defer_build=True
+    )
