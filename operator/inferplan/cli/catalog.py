@@ -65,9 +65,11 @@ def check(
 
 @app.command("list")
 def list_(
-    kind: Annotated[Kind, typer.Argument(help="What to list.")],
+    kind: Annotated[Kind, typer.Argument(case_sensitive=False, help="What to list.")],
     match: Annotated[str, typer.Option("--match", "-m", help="Only records that contain this text.")] = "",
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.TABLE,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
+    ] = Format.TABLE,
     catalog: Overlay = None,
 ) -> None:
     """List records of one kind."""
@@ -83,7 +85,9 @@ def list_(
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Id, alias or product label of a record.")],
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.YAML,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
+    ] = Format.YAML,
     catalog: Overlay = None,
 ) -> None:
     """Print one record with everything known about it and its sources."""

@@ -25,7 +25,9 @@ EPILOG = """
 
 def compare(
     files: Files,
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.TABLE,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
+    ] = Format.TABLE,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,

@@ -43,8 +43,18 @@ def explain(
         str | None,
         typer.Option(metavar="TIER|MODEL,WEIGHTS,GPU,GPUS[,seqs=N][,replicas=N]", help="What to explain."),
     ] = None,
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.TABLE,
-    tier: Annotated[Tier | None, typer.Option("--tier", help="Explain this tier's plan.")] = None,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
+    ] = Format.TABLE,
+    tier: Annotated[
+        Tier | None,
+        typer.Option(
+            "--tier",
+            case_sensitive=False,
+            metavar="TIER",
+            help="Budget, Recommended or HighEnd, whatever the scenario says.",
+        ),
+    ] = None,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,

@@ -33,7 +33,7 @@ Exit status: 0 plan found, 1 defect of inferplan, 2 bad usage or input, 3 no pla
 worst).
 """
 
-Files = Annotated[list[str], typer.Argument(metavar="FILE…", help="Scenario files; - reads standard input.")]
+Files = Annotated[list[str], typer.Argument(metavar="FILE", help="Scenario files; - reads standard input.")]
 Overlay = Annotated[
     Path | None, typer.Option("--catalog", metavar="DIR", help="Your own models, GPUs or prices, laid over ours.")
 ]
@@ -47,9 +47,19 @@ Prices = Annotated[
 
 def plan(
     files: Files,
-    output: Annotated[Format, typer.Option("--output", "-o", help="How to write the result.")] = Format.TABLE,
+    output: Annotated[
+        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
+    ] = Format.TABLE,
     explain: Annotated[bool, typer.Option("--explain", help="Every reason why others were turned down.")] = False,
-    tier: Annotated[Tier | None, typer.Option("--tier", help="Choose this tier instead of the scenario's.")] = None,
+    tier: Annotated[
+        Tier | None,
+        typer.Option(
+            "--tier",
+            case_sensitive=False,
+            metavar="TIER",
+            help="Budget, Recommended or HighEnd, whatever the scenario says.",
+        ),
+    ] = None,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,
