@@ -33,10 +33,12 @@ class Processes:
         self._logs = logs
         self._grace_s = grace_s
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._started: dict[str, tuple[Sequence[str | Path], Mapping[str, str] | None]] = {}
 
     def start(self, name: str, command: Sequence[str | Path], environment: Mapping[str, str] | None = None) -> None:
         """Start a process; its output goes to ``<logs>/<name>.log``, after that of an earlier one of that name."""
         _guard(self)
+        self._started[name] = (command, environment)
         with self.log(name).open("ab") as log:
             self._running[name] = subprocess.Popen(
                 [str(word) for word in command],
@@ -85,6 +87,21 @@ class Processes:
         process = self._running.pop(name)
         _signal(process, signal.SIGKILL)
         process.wait()
+
+    def restart(self, name: str) -> None:
+        """Start a process again as it was started, after killing it if it still runs."""
+        if name in self._running:
+            self.kill(name)
+        self.start(name, *self._started[name])
+
+    @contextlib.contextmanager
+    def paused(self, name: str) -> Iterator[None]:
+        """Let a process hang for the time of the block: it keeps its connections and answers nobody."""
+        _signal(self._running[name], signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            _signal(self._running[name], signal.SIGCONT)
 
     def stop(self) -> None:
         """Stop all, the last one started first; kill those that do not stop in time. Safe to call again."""

@@ -78,6 +78,25 @@ def test_a_process_that_died_is_told_with_the_end_of_its_log(tmp_path: Path) -> 
             processes.check()
 
 
+def test_a_killed_process_can_be_started_again_and_a_running_one_can_hang(tmp_path: Path) -> None:
+    count = "import time\nfor n in range(6000): print(n, flush=True); time.sleep(0.01)"
+    with stopped_at_the_end(tmp_path, grace_s=0.0) as processes:
+        processes.start("counter", [sys.executable, "-c", count])
+        first = processes.pids["counter"]
+        processes.kill("counter")
+        assert not is_running(first)
+        processes.restart("counter")
+        with processes.paused("counter"):
+            os.waitid(os.P_PID, processes.pids["counter"], os.WSTOPPED | os.WNOWAIT)
+            size = processes.log("counter").stat().st_size
+            time.sleep(0.1)
+            assert processes.log("counter").stat().st_size == size
+        deadline = time.monotonic() + 10
+        while processes.log("counter").stat().st_size == size:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
 @pytest.mark.parametrize(
     "number",
     [

@@ -192,3 +192,17 @@ def test_kubectl_and_helm_talk_to_this_cluster_and_no_other(control_plane: Clust
     assert control_plane.helm("list", "--output=json", "--all-namespaces").strip() == "[]"
     assert control_plane.environment()["KUBECONFIG"] == str(control_plane.kubeconfig)
     assert not str(control_plane.folder).startswith(str(tmp_path))
+
+
+def test_an_api_server_that_is_killed_comes_back_with_everything(control_plane: Cluster, namespace: str) -> None:
+    if "kube-apiserver" not in control_plane.processes.pids:
+        pytest.skip("the API server is not ours to kill")
+    api = control_plane.api
+    kept = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "kept", "namespace": namespace}}
+    api.create(kept)
+    control_plane.processes.kill("kube-apiserver")
+    with pytest.raises(OSError, match="refused"):
+        api.get("v1", "ConfigMap", "kept", namespace)
+    control_plane.processes.restart("kube-apiserver")
+    eventually(lambda: api.raw("GET", "/readyz") == "ok", "the API server", 60.0)
+    assert api.get("v1", "ConfigMap", "kept", namespace)["metadata"]["name"] == "kept"
