@@ -108,6 +108,10 @@ test-wheel: $(READY) ## Build the wheel and use it from an environment of its ow
 		&& venv/bin/python -c 'from inferplan._assets import asset_folder; assert list(asset_folder("crds").glob("*.yaml"))'
 	@echo "test-wheel: passed"
 
+.PHONY: e2e
+e2e: $(READY) ## Tests against a real Kubernetes control plane; the first run builds it (about 15 minutes, 0.5 GB kept)
+	@$(BIN)/pytest tests/e2e -m e2e $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure the speed and the memory of planning
 	@$(BIN)/pytest tests/bench -m bench --capture=no $(PYTEST_ARGS)
