@@ -44,7 +44,7 @@ class Kind(enum.StrEnum):
     CALIBRATION = "calibration"
 
 
-@app.command()
+@app.command(epilog="Examples: `inferplan catalog check`, `inferplan catalog check --catalog my-catalog/`")
 def check(
     catalog: Overlay = None,
 ) -> None:
@@ -63,7 +63,7 @@ def check(
     )
 
 
-@app.command("list")
+@app.command("list", epilog="Examples: `inferplan catalog list gpus`, `inferplan catalog list models -m qwen -o json`")
 def list_(
     kind: Annotated[Kind, typer.Argument(case_sensitive=False, help="What to list.")],
     match: Annotated[str, typer.Option("--match", "-m", help="Only records that contain this text.")] = "",
@@ -82,7 +82,7 @@ def list_(
     write_reports([Report("Catalog", f"{len(rows)} {kind.value}", good=True, sections=(section,))], output)
 
 
-@app.command()
+@app.command(epilog="Examples: `inferplan catalog show Qwen/Qwen3-8B`, `inferplan catalog show h100-80gb-sxm -o json`")
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Id, alias or product label of a record.")],
     output: Annotated[

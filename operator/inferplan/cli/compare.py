@@ -9,6 +9,7 @@ import typer
 from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
 from inferplan.cli.output import Format, write_data, write_reports
 from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
+from inferplan.cli.resources import resources
 from inferplan.pipeline import run
 from inferplan.planner import Planner
 from inferplan.report.compare import comparison
@@ -40,7 +41,7 @@ def compare(
     outcomes = [run(one.resolved.scenario, known, inventory=nodes, planner=planner) for one in asked]
     found = comparison(outcomes)
     if output in {Format.JSON, Format.YAML}:
-        write_data(_data(found), output)
+        write_data({**_data(found), "items": resources(asked, outcomes)}, output)
     else:
         write_reports([found], output)
     if any(outcome.chosen is None for outcome in outcomes):

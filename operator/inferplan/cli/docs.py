@@ -13,8 +13,11 @@ import typer
 
 from inferplan.catalog import load_catalog
 from inferplan.cli.inputs import read_asked
+from inferplan.cli.output import write_file
+from inferplan.domain.errors import Fault, InputError
 from inferplan.planner import Planner
 from inferplan.report.seed import seed_page
+from inferplan.report.seed_statements import STATEMENTS
 
 app = typer.Typer(help="Generate pages of the documentation.", no_args_is_help=True)
 
@@ -30,15 +33,17 @@ def seed(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
 ) -> None:
     """Write the seed's nine configurations beside what physics and prices say."""
+    files = [str(path) for path in sorted(examples.glob("[1-9]-*.yaml"))]
+    if len(files) != len(STATEMENTS):
+        raise InputError([Fault(str(examples), f"holds {len(files)} of the seed's {len(STATEMENTS)} scenarios")])
     known = load_catalog()
     planner = Planner(known)
-    files = [str(path) for path in sorted(examples.glob("*.yaml"), key=lambda path: int(path.name.split("-")[0]))]
     outcomes = [planner.plan(one.resolved.scenario) for one in read_asked(files, known)]
     page = seed_page(outcomes, known)
     if output is None:
         typer.echo(page, nl=False)
     else:
-        output.write_text(page, encoding="utf-8")
+        write_file(output, page)
 
 
 SAMPLE = re.compile(r"<!-- output: (?P<command>[^;]+); lines: (?P<lines>\d+) -->\n```text\n.*?```", re.DOTALL)

@@ -8,10 +8,12 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
 
+from inferplan.domain.errors import Fault, InputError
 from inferplan.report.outline import Report
 
 PIPED_WIDTH = 200
@@ -55,3 +57,18 @@ def write_data(data: Any, form: Format) -> None:  # noqa: ANN401 - whatever JSON
     import yaml
 
     typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), nl=False)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file, and its folder if that is not there yet.
+
+    Raises
+    ------
+    InputError
+        If the place cannot be written to.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InputError([Fault(str(path), f"cannot be written: {error.strerror}")]) from error

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
-from inferplan.api.status import outcome_to_status, status_document
-from inferplan.api.v1alpha1 import API_VERSION, KIND
-from inferplan.cli.inputs import Asked, read_asked, read_catalog, read_nodes
+from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.domain.plan import Outcome
+from inferplan.cli.resources import document
 from inferplan.domain.scenario import Tier
 from inferplan.pipeline import run
 from inferplan.planner import Planner
@@ -76,31 +74,8 @@ def plan(
             scenario = replace(scenario, tier=tier)
         outcomes.append(run(scenario, known, inventory=nodes, planner=planner))
     if output in {Format.JSON, Format.YAML}:
-        write_data(_document(asked, outcomes), output)
+        write_data(document(asked, outcomes), output)
     else:
         write_reports([report(outcome, everything=explain) for outcome in outcomes], output)
     if any(outcome.chosen is None for outcome in outcomes):
         raise typer.Exit(INFEASIBLE)
-
-
-def _document(asked: tuple[Asked, ...], outcomes: list[Outcome]) -> dict[str, Any]:
-    """One scenario: its status. Several: a list of resources with their statuses."""
-    statuses = [
-        status_document(outcome_to_status(outcome, one.resolved.resolved))
-        for one, outcome in zip(asked, outcomes, strict=True)
-    ]
-    if len(statuses) == 1:
-        return statuses[0]
-    return {
-        "apiVersion": API_VERSION,
-        "kind": f"{KIND}List",
-        "items": [
-            {
-                "apiVersion": API_VERSION,
-                "kind": KIND,
-                "metadata": {"name": one.document.resource.metadata.name},
-                "status": status,
-            }
-            for one, status in zip(asked, statuses, strict=True)
-        ],
-    }

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from inferplan.api.crd import crd_yaml
+from inferplan.cli.output import write_file
 
 FILE_NAME = "inferencescenarios.inferplan.dev.yaml"
 
@@ -31,5 +32,4 @@ def schema(
         typer.echo(text, nl=False)
         return
     path = output / FILE_NAME if output.is_dir() or str(output).endswith("/") else output
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_file(path, text)

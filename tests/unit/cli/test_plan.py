@@ -125,14 +125,16 @@ def test_on_the_nodes_of_a_cluster_the_source_is_the_cluster(cli: Cli, examples:
     assert json.loads(ended.out)["search"]["source"] == "Cluster"
 
 
-def test_prices_of_a_price_book_win(cli: Cli, examples: Path, tmp_path: Path) -> None:
+def test_prices_of_a_price_book_win(cli: Cli, tmp_path: Path) -> None:
     book = tmp_path / "prices.yaml"
     book.write_text(
         "- {provider: mine, region: here, instanceType: box, gpu: l4, gpuCount: 1, terms: OnDemand,\n"
         '   usdPerHour: "0.01", asOf: "2026-11-01", source: mine, confirmed: true}\n',
         encoding="utf-8",
     )
-    ended = cli("plan", examples / "pinned-scenario.yaml", "--price-book", book, "-o", "json")
+    text = CHAT.replace("useCase: Chatbot", "useCase: Chatbot, hardware: {allow: [l4]}")
+    ended = cli("plan", "-", "--price-book", book, "-o", "json", stdin=text.encode())
+    assert ended.code == 0
     cost = json.loads(ended.out)["plan"]["cost"]
     assert {place["provider"] for place in placements(cost)} == {"mine"}
 
