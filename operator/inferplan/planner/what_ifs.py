@@ -81,6 +81,8 @@ def _prefix_caching(scenario: Scenario, plan: Plan, best: Best) -> Iterator[What
     if cached is None:
         return
     change = cached.cost.per_month - plan.cost.per_month
+    if change >= 0:
+        return
     yield WhatIf(
         code="PrefixCaching",
         title="Prefix caching",
@@ -132,14 +134,13 @@ def _owned(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
     if rented is None:
         return
     share = break_even_utilization(plan.cost.per_hour, rented.cost.per_hour)
-    hours = share * HOURS_PER_MONTH
+    verdict = f"owning pays from {share:.0%} of hours in use ({share * HOURS_PER_MONTH:.0f} h per month)"
+    if share > 1:
+        verdict = f"owning costs {share:.2f} times that and never pays"
     yield WhatIf(
         code="RentInstead",
         title="Rent instead of own",
         assumption="the owned machines cost in every hour, rented ones only in hours used",
-        effect=(
-            f"renting: {rented.configuration.title} at ${rented.cost.per_hour:.2f}/h; owning pays from "
-            f"{share:.0%} of hours in use ({hours:.0f} h per month)"
-        ),
+        effect=f"renting: {rented.configuration.title} at ${rented.cost.per_hour:.2f}/h; {verdict}",
         cost_per_month=rented.cost.per_month,
     )
