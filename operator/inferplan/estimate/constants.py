@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from inferplan.domain.calibration import Calibration, ErrorRange
+from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.estimate import Evidence
 from inferplan.domain.hardware import GpuSpec
 
@@ -121,13 +122,31 @@ class Resolved:
         return _PRIOR_RANGES[metric]
 
 
-def resolve(calibrations: Sequence[Calibration], engine: str, gpu: GpuSpec, kernel: Kernel = Kernel.WIDE) -> Resolved:
+EARLIER_THAN = (0, 14)
+"""vLLM releases before this one spend more host time per sequence (no asynchronous scheduling by default)."""
+
+
+def is_earlier(engine: EngineSpec) -> bool:
+    """Whether an engine is a vLLM release of the earlier generation; versions that cannot be read are not."""
+    parts = [int(part) for part in engine.version.split(".")[:2] if part.isdigit()]
+    return engine.id == "vllm" and len(parts) == len(EARLIER_THAN) and tuple(parts) < EARLIER_THAN
+
+
+def resolve(
+    calibrations: Sequence[Calibration],
+    engine: str,
+    gpu: GpuSpec,
+    kernel: Kernel = Kernel.WIDE,
+    *,
+    earlier: bool = False,
+) -> Resolved:
     """Lay the records over the prior, the most specific last.
 
     A record may state a constant for one kind of kernel alone (``expert_mbu_4bit``); it wins over the plain one of
-    the same record.
+    the same record. For engines of the earlier generation ``<name>_ratio_before_0_14`` multiplies the result.
     """
     values = {name: getattr(Constants(), name) for name in NAMES}
+    ratios = dict.fromkeys(NAMES, 1.0)
     general = [c for c in calibrations if c.engine == engine and c.gpu is None and c.family is None]
     family = [c for c in calibrations if c.engine == engine and c.family == gpu.family]
     own = [c for c in calibrations if c.engine == engine and c.gpu == gpu.id]
@@ -136,6 +155,7 @@ def resolve(calibrations: Sequence[Calibration], engine: str, gpu: GpuSpec, kern
         stated = dict(record.constants)
         for name in NAMES:
             values[name] = stated.get(f"{name}_{kernel}", stated.get(name, values[name]))
+            ratios[name] = stated.get(f"{name}_ratio_before_0_14", ratios[name])
         ranges = [*record.ranges, *ranges]
     if own and own[-1].runs:
         evidence, detail = Evidence.MEASURED, f"{engine} was measured on {gpu.name} ({own[-1].runs} runs)"
@@ -144,4 +164,6 @@ def resolve(calibrations: Sequence[Calibration], engine: str, gpu: GpuSpec, kern
         evidence, detail = Evidence.CALIBRATED, f"{engine} was measured on {gpu.family} GPUs ({runs} runs)"
     else:
         evidence, detail = Evidence.EXTRAPOLATED, f"{engine} on {gpu.name} rests on its datasheet alone"
+    if earlier:
+        values = {name: value * ratios[name] for name, value in values.items()}
     return Resolved(Constants(**values), evidence, detail, tuple(ranges))

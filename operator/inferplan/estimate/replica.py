@@ -19,7 +19,7 @@ from inferplan.domain.hardware import GpuSpec, LinkKind
 from inferplan.domain.model import DTYPE_BYTES, Dtype, LayerKind, ModelSpec, QuantizationMethod
 from inferplan.domain.units import GIB
 from inferplan.estimate import memory
-from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, resolve
+from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, is_earlier, resolve
 from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -129,8 +129,8 @@ class ReplicaTable:
         """What the predictions of a row stand on, in words."""
         return self.founded.details[int(self.pair[row])]
 
-    def take(self, rows: NDArray[np.intp] | NDArray[np.int64]) -> ReplicaTable:
-        """Keep some rows, in the order given."""
+    def take(self, rows: NDArray[np.intp] | NDArray[np.int64] | slice) -> ReplicaTable:
+        """Keep some rows, in the order given; a slice copies nothing."""
         columns: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         taken: dict[str, Any] = {n: c if n == "founded" else c[rows] for n, c in columns.items()}
         return ReplicaTable(**taken)
@@ -161,7 +161,12 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     """
     of_weights = {name: np.array(values, dtype=np.float64)[weight] for name, values in _weight_columns(weights).items()}
     of_gpus = {name: np.array(values, dtype=np.float64)[gpu] for name, values in _gpu_columns(gpus).items()}
-    flat = [resolve(calibrations, e.id, g, kernel) for e in engines for g in gpus for kernel in KERNELS]
+    flat = [
+        resolve(calibrations, e.id, g, kernel, earlier=is_earlier(e))
+        for e in engines
+        for g in gpus
+        for kernel in KERNELS
+    ]
     tp_, pp_ = tp.astype(np.float64), pp.astype(np.float64)
     ranks = tp_ * pp_
     kv_bytes = np.array([2.0 if dtype is None else DTYPE_BYTES[dtype] for dtype in kv_dtypes])[kv]
