@@ -7,7 +7,7 @@ the scenario is checked once per model, checkpoint and GPU and spread over the r
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +16,7 @@ from inferplan.domain.catalog import Catalog
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.model import ModelSpec
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import Scenario
+from inferplan.domain.scenario import Pin, Scenario
 from inferplan.domain.units import GB
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
 from inferplan.estimate.memory import sequences_held
@@ -130,74 +130,94 @@ def _replicas(catalog: Catalog, shapes: ShapeTable) -> ReplicaTable:
     )
 
 
+@dataclass(slots=True)
+class _Sieve:
+    """What was turned down so far, shape by shape; the first reason stays."""
+
+    code: Ints
+    limit: NDArray[np.float64]
+    actual: NDArray[np.float64]
+    reasons: list[ReasonCode] = field(default_factory=list)
+    units: list[str] = field(default_factory=list)
+    details: dict[int, str] = field(default_factory=dict)
+
+    def turn_down(
+        self,
+        reason: ReasonCode,
+        fails: NDArray[np.bool_],
+        unit: str = "",
+        limit: NDArray[np.float64] | float = np.nan,
+        actual: NDArray[np.float64] | float = np.nan,
+    ) -> Ints:
+        """Note a reason for rows that fail and had none yet; return these rows."""
+        self.reasons.append(reason)
+        self.units.append(unit)
+        rows = np.flatnonzero(fails & (self.code < 0))
+        self.code[rows] = len(self.reasons) - 1
+        self.limit[rows] = np.broadcast_to(limit, self.code.shape)[rows]
+        self.actual[rows] = np.broadcast_to(actual, self.code.shape)[rows]
+        return rows
+
+    def spread(self, reason: ReasonCode, findings: Sequence[Finding | None], column: Ints) -> None:
+        """Note a reason that was found once for each entry of an index column."""
+        fails = np.array([found is not None for found in findings], dtype=np.bool_)[column]
+        limits, actuals = (
+            np.array([np.nan if found is None else _number(getattr(found, name)) for found in findings])[column]
+            for name in ("limit", "actual")
+        )
+        unit = next((found.unit for found in findings if found is not None and found.unit), "")
+        rows = self.turn_down(reason, fails, unit, limits, actuals)
+        if len(rows):
+            finding = findings[column[rows[0]]]
+            self.details[int(rows[0])] = finding.detail if finding is not None else ""
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
+
+
 def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Filtered:
-    """Apply the scenario's own filters, then memory for its sequences."""
-    table = static.everything
-    reasons: list[ReasonCode] = []
-    units: list[str] = []
-    code = np.full(len(table), -1, dtype=np.int64)
-    limit, actual = static.limit.copy(), static.actual.copy()
-    details: dict[int, str] = {}
-
-    def spread(reason: ReasonCode, findings: Sequence[Finding | None], column: Ints) -> None:
-        reasons.append(reason)
-        units.append(next((f.unit for f in findings if f is not None and f.unit), ""))
-        if not any(findings):
-            return
-        hit = np.array([f is not None for f in findings], dtype=np.bool_)[column] & (code < 0)
-        code[hit] = len(reasons) - 1
-        for values, name in ((limit, "limit"), (actual, "actual")):
-            numbers = [getattr(f, name) if f is not None else None for f in findings]
-            spread_numbers = np.array([np.nan if n is None else n for n in numbers], dtype=np.float64)
-            values[hit] = spread_numbers[column[hit]]
-        first = np.flatnonzero(hit)
-        if len(first):
-            finding = findings[column[first[0]]]
-            details[int(first[0])] = finding.detail if finding is not None else ""
-
+    """Apply the scenario's own filters, then what the catalog alone decides, then memory for its sequences."""
+    table, count = static.everything, len(static.everything)
+    sieve = _Sieve(np.full(count, -1, dtype=np.int64), np.full(count, np.nan), np.full(count, np.nan))
     for reason, check in WEIGHT_CHECKS:
         if not overridden(reason, scenario):
-            spread(reason, [check(w, scenario) for w in table.weights], table.weight)
+            sieve.spread(reason, [check(w, scenario) for w in table.weights], table.weight)
     for reason, gpu_check in GPU_CHECKS:
         if not overridden(reason, scenario):
-            spread(reason, [gpu_check(g, scenario, supply) for g in table.gpus], table.gpu)
-    if scenario.pin is not None and scenario.pin.gpus_per_replica is not None:
-        reasons.append(ReasonCode.PIN_MISMATCH)
-        units.append("GPUs per replica")
-        wanted = scenario.pin.gpus_per_replica
-        off = (table.tp * table.pp != wanted) & (code < 0)
-        code[off], limit[off], actual[off] = len(reasons) - 1, wanted, (table.tp * table.pp)[off]
-    if scenario.pin is not None and scenario.pin.is_full:
-        reasons.append(ReasonCode.PIN_MISMATCH)  # exactly this: with the engine's own KV cache type
-        units.append("")
-        code[(table.kv > 0) & (code < 0)] = len(reasons) - 1
-    base = len(reasons)
-    reasons.extend(static.reasons)
-    units.extend(static.units)
-    stopped = (code < 0) & (static.code >= 0)
-    code[stopped] = static.code[stopped] + base
-    limit[stopped], actual[stopped] = static.limit[stopped], static.actual[stopped]
-    open_ = np.flatnonzero(code[static.runnable] < 0)
+            sieve.spread(reason, [gpu_check(g, scenario, supply) for g in table.gpus], table.gpu)
+    if scenario.pin is not None:
+        _pinned_shape(sieve, table, scenario.pin)
+    for index, (reason, unit) in enumerate(zip(static.reasons, static.units, strict=True)):
+        sieve.turn_down(reason, static.code == index, unit, static.limit, static.actual)
+    open_ = np.flatnonzero(sieve.code[static.runnable] < 0)
     replica = static.replica.take(open_)
     held, needed, unit = _sequences(scenario, replica)
-    reasons.append(ReasonCode.KV_CACHE_TOO_SMALL)
-    units.append(unit)
-    short = held < needed
+    short, pool = np.zeros(count, dtype=np.bool_), np.full(count, np.nan)
     rows = static.runnable[open_]
-    code[rows[short]] = len(reasons) - 1
-    limit[rows[short]], actual[rows[short]] = held[short], needed
-    keep = np.flatnonzero(~short)
-    shapes = static.shapes.take(open_[keep])
+    short[rows], pool[rows] = held < needed, held
+    sieve.turn_down(ReasonCode.KV_CACHE_TOO_SMALL, short, unit, needed, pool)
+    keep = np.flatnonzero(held >= needed)
     return Filtered(
         static=static,
-        reasons=tuple(reasons),
-        units=tuple(units),
-        code=code,
-        limit=limit,
-        actual=actual,
-        details=details,
-        field=make_field(scenario, shapes, replica.take(keep), supply),
+        reasons=tuple(sieve.reasons),
+        units=tuple(sieve.units),
+        code=sieve.code,
+        limit=sieve.limit,
+        actual=sieve.actual,
+        details=sieve.details,
+        field=make_field(scenario, static.shapes.take(open_[keep]), replica.take(keep), supply),
     )
+
+
+def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
+    """Keep the pinned number of GPUs and, where all is pinned, the engine's own KV cache type."""
+    if pin.gpus_per_replica is not None:
+        gpus = (table.tp * table.pp).astype(np.float64)
+        wanted = float(pin.gpus_per_replica)
+        sieve.turn_down(ReasonCode.PIN_MISMATCH, gpus != wanted, "GPUs per replica", wanted, gpus)
+    if pin.is_full:
+        sieve.turn_down(ReasonCode.PIN_MISMATCH, table.kv > 0)
 
 
 def _sequences(scenario: Scenario, replica: ReplicaTable) -> tuple[NDArray[np.float64], float, str]:
