@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from decimal import Decimal
 
 from inferplan.api.figures import seconds
-from inferplan.domain.plan import Outcome, Plan
+from inferplan.domain.plan import Outcome, Plan, WhatIf
 from inferplan.domain.scenario import LoadKind, Tier
 from inferplan.domain.units import GB
 from inferplan.report import numbers
@@ -28,7 +29,7 @@ Planned = Sequence[tuple[Outcome, Plan]]
 
 
 def _sections(outcomes: Sequence[Outcome], planned: Planned) -> Iterator[Section]:
-    yield _performance(outcomes)
+    yield replace(_performance(outcomes), points=tuple(_extremes(planned)))
     if not planned:
         return
     yield _memory(planned)
@@ -36,6 +37,20 @@ def _sections(outcomes: Sequence[Outcome], planned: Planned) -> Iterator[Section
     yield _money(planned)
     yield _growth(planned)
     yield _ownership(planned)
+    others = tuple(_others(planned))
+    if others:
+        yield Section("What else would bring", points=others)
+
+
+def _extremes(planned: Planned) -> Iterator[str]:
+    """Name the cheapest and the dearest request."""
+    priced = [(plan.cost.per_request, outcome.scenario.name) for outcome, plan in planned if plan.cost.per_request]
+    if len(priced) > 1:
+        (low, cheap), (high, dear) = min(priced), max(priced)
+        yield (
+            f"a request costs least in {cheap} ({numbers.usd(low)}) and most in {dear} ({numbers.usd(high)}), "
+            f"{numbers.number(float(high / low))} times as much"
+        )
 
 
 def _performance(outcomes: Sequence[Outcome]) -> Section:
@@ -139,8 +154,26 @@ def _money(planned: Planned) -> Section:
             saved = plan.cost.per_month - cheap.cost.per_month
             cheaper = f"{numbers.usd(saved)} a month ({cheap.configuration.title})"
             points.append(f"{outcome.scenario.name}: the Budget tier saves {cheaper}")
+        points.extend(_dearer(outcome, plan))
     header = ("Scenario", "Budget", "Recommended", "High-end", "On spot machines")
     return Section("Cost optimization", points=tuple(points), table=Table(header, tuple(rows)))
+
+
+def _dearer(outcome: Outcome, plan: Plan) -> Iterator[str]:
+    """Say what the best tier costs on top, and what spot machines save."""
+    best = next((entry for entry in outcome.tiers if entry.tier is Tier.HIGH_END), None)
+    name = outcome.scenario.name
+    if best is not None and best.cost.per_month > plan.cost.per_month > 0:
+        times = numbers.number(float(best.cost.per_month / plan.cost.per_month))
+        yield f"{name}: the High-end tier costs {times} times as much ({best.configuration.title})"
+    spot = _what_if(outcome, "Spot")
+    if spot is not None and spot.cost_per_month is not None and 0 < spot.cost_per_month < plan.cost.per_month:
+        saved = plan.cost.per_month - spot.cost_per_month
+        yield f"{name}: spot machines save {saved / plan.cost.per_month:.0%}, {numbers.usd(saved)} a month"
+
+
+def _what_if(outcome: Outcome, code: str) -> WhatIf | None:
+    return next((entry for entry in outcome.what_ifs if entry.code == code), None)
 
 
 def _bill(outcome: Outcome, plan: Plan | None) -> str:
@@ -152,7 +185,7 @@ def _bill(outcome: Outcome, plan: Plan | None) -> str:
 
 
 def _spot(outcome: Outcome) -> str:
-    found = next((entry for entry in outcome.what_ifs if entry.code == "Spot"), None)
+    found = _what_if(outcome, "Spot")
     return "–" if found is None or found.cost_per_month is None else f"{numbers.usd(found.cost_per_month)} a month"
 
 
@@ -163,7 +196,31 @@ def _growth(planned: Planned) -> Section:
         by_factor = {step.factor: step.plan for step in outcome.growth}
         rows.append((outcome.scenario.name, *(_growth_cell(by_factor.get(factor)) for factor in factors)))
     header = ("Scenario", *(f"{factor}× load" for factor in factors))
-    return Section("Growth", table=Table(header, tuple(rows)), notes=("cheapest plan, per month",))
+    notes = ("cheapest plan, per month",)
+    return Section("Growth", points=tuple(_steepness(planned)), table=Table(header, tuple(rows)), notes=notes)
+
+
+def _steepness(planned: Planned) -> Iterator[str]:
+    """Say what the largest growth costs, relative to today's cheapest plan."""
+    for outcome, plan in planned:
+        today = next((entry for entry in outcome.tiers if entry.tier is Tier.BUDGET), plan)
+        step = outcome.growth[-1] if outcome.growth else None
+        if step is None:
+            continue
+        name = outcome.scenario.name
+        if step.plan is None:
+            yield f"{name}: no plan carries {step.factor} times the load within its limits"
+        elif today.cost.per_month > 0:
+            times = numbers.number(float(step.plan.cost.per_month / today.cost.per_month))
+            yield f"{name}: {step.factor} times the load costs {times} times as much"
+
+
+def _others(planned: Planned) -> Iterator[str]:
+    """List what could be done beside the plans; spot machines and renting stand in sections of their own."""
+    for outcome, _ in planned:
+        for entry in outcome.what_ifs:
+            if entry.code not in {"Spot", "RentInstead"}:
+                yield f"{outcome.scenario.name}: {entry.title}: {entry.effect}"
 
 
 def _growth_cell(plan: Plan | None) -> str:
@@ -185,7 +242,7 @@ def _ownership(planned: Planned) -> Section:
 
 def _rent(planned: Planned, name: Callable[[Outcome], str]) -> Iterator[str]:
     for outcome, plan in planned:
-        found = next((entry for entry in outcome.what_ifs if entry.code == "RentInstead"), None)
+        found = _what_if(outcome, "RentInstead")
         if found is not None:
             yield f"{name(outcome)}: owned at {numbers.usd(plan.cost.per_hour)}/h; {found.effect}"
         elif plan.source == "Market":

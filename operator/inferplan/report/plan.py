@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from inferplan.api.figures import decimal_text
 from inferplan.api.status import summary
+from inferplan.domain.deployment import Placement
 from inferplan.domain.plan import Outcome, Plan, Relaxation, RemarkKind
 from inferplan.domain.reasons import REASON_TEXT, Rejection
 from inferplan.domain.scenario import LoadKind
@@ -136,6 +137,13 @@ _SERVING_ONLY = frozenset({"TTFT P95", "Request P95", "Utilization", "Speed per 
 _BATCH_ONLY = frozenset({"Run", "Per run"})
 
 
+def _used(place: Placement) -> str:
+    """Say how many GPUs of the machines are used, and where a share of a machine is all that is paid for."""
+    there = place.count * place.gpus_per_instance
+    share = ", the rest is free" if place.gpus_used + place.gpus_idle < there else ""
+    return f"{place.gpus_used} of {there}{share}"
+
+
 def _cost(plan: Plan) -> Section:
     cost = plan.cost
     rows = tuple(
@@ -144,7 +152,7 @@ def _cost(plan: Plan) -> Section:
             f"{place.provider} {place.region}".strip(),
             str(place.terms),
             f"{numbers.usd(place.price_usd_per_hour)}/h",
-            f"{place.gpus_used} of {place.gpus_used + place.gpus_idle}",
+            _used(place),
             f"{place.source} {place.as_of}".strip(),
         )
         for place in cost.placements

@@ -114,3 +114,34 @@ def test_a_comparison_has_its_six_parts() -> None:
         "Growth",
         "Total cost of ownership",
     ]
+
+
+WORDS = Table(
+    ("Name", "Alpha", "Beta", "Gamma", "Delta"), (("some-long-name", "one two three", "x", "four five", "y"),)
+)
+
+
+def table_lines_at(width: int) -> list[str]:
+    text = drawn(Report("t", "h", good=True, sections=(Section("s", table=WORDS),)), width)
+    return [line.strip() for line in text.splitlines()[4:] if line.strip()]
+
+
+def test_a_table_that_fits_has_a_line_for_each_row() -> None:
+    assert table_lines_at(80)[1].split() == ["some-long-name", "one", "two", "three", "x", "four", "five", "y"]
+
+
+def test_a_table_that_is_a_little_too_wide_wraps_between_words() -> None:
+    shown = table_lines_at(46)
+    assert shown[1].startswith("some-long-name")
+    assert set(" ".join(shown).split()) >= {"some-long-name", "one", "two", "three", "four", "five"}
+
+
+def test_a_table_far_too_wide_is_drawn_row_by_row() -> None:
+    assert table_lines_at(30) == ["some-long-name", "Alpha  one two three", "Beta   x", "Gamma  four five", "Delta  y"]
+
+
+def test_a_comparison_names_the_numbers_behind_each_insight() -> None:
+    found = comparison([make_outcome(), make_outcome()])
+    for section in found.sections:
+        for point in section.points:
+            assert any(sign.isdigit() for sign in point) or "rented" in point, point
