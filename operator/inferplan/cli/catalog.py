@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 
 from inferplan.api.suggest import did_you_mean
-from inferplan.catalog import check_catalog, load_catalog
 from inferplan.cli.output import Format, write_data, write_reports
 from inferplan.cli.plan import Overlay
 from inferplan.domain.catalog import Catalog
@@ -49,6 +48,8 @@ def check(
     catalog: Overlay = None,
 ) -> None:
     """Verify every record, ours and yours laid over it; report every fault with file and record."""
+    from inferplan.catalog import check_catalog, load_catalog
+
     faults = check_catalog(catalog)
     for fault in faults:
         typer.echo(f"{typer.style('error', fg='red')}: {fault}", err=True)
@@ -73,6 +74,8 @@ def list_(
     catalog: Overlay = None,
 ) -> None:
     """List records of one kind."""
+    from inferplan.catalog import load_catalog
+
     table = _tables(load_catalog(catalog))[kind]
     rows = tuple(row for row in table.rows if match.casefold() in " ".join(row).casefold())
     if output in {Format.JSON, Format.YAML}:
@@ -91,6 +94,8 @@ def show(
     catalog: Overlay = None,
 ) -> None:
     """Print one record with everything known about it and its sources."""
+    from inferplan.catalog import load_catalog
+
     known = load_catalog(catalog)
     record = known.model(name) or known.gpu(name) or known.engine(name) or known.method(name) or _other(known, name)
     if record is None:

@@ -6,13 +6,8 @@ from typing import Annotated
 
 import typer
 
-from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
 from inferplan.cli.output import Format, write_data, write_reports
 from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
-from inferplan.cli.resources import resources
-from inferplan.pipeline import run
-from inferplan.planner import Planner
-from inferplan.report.compare import comparison
 from inferplan.report.outline import Report
 
 EPILOG = """
@@ -34,6 +29,12 @@ def compare(
     price_book: Prices = None,
 ) -> None:
     """Compare scenarios: performance, memory, utilization, cost, growth and ownership."""
+    from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
+    from inferplan.cli.resources import resources
+    from inferplan.pipeline import run
+    from inferplan.planner import Planner
+    from inferplan.report.compare import comparison
+
     known = read_catalog(catalog, price_book)
     nodes = read_nodes(inventory, known)
     planner = Planner(known)

@@ -11,12 +11,8 @@ from typing import Annotated
 
 import typer
 
-from inferplan.catalog import load_catalog
-from inferplan.cli.inputs import read_asked
 from inferplan.cli.output import write_file
 from inferplan.domain.errors import Fault, InputError
-from inferplan.planner import Planner
-from inferplan.report.seed import seed_page
 from inferplan.report.seed_statements import STATEMENTS
 
 app = typer.Typer(help="Generate pages of the documentation.", no_args_is_help=True)
@@ -33,6 +29,11 @@ def seed(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
 ) -> None:
     """Write the seed's nine configurations beside what physics and prices say."""
+    from inferplan.catalog import load_catalog
+    from inferplan.cli.inputs import read_asked
+    from inferplan.planner import Planner
+    from inferplan.report.seed import seed_page
+
     files = [str(path) for path in sorted(examples.glob("[1-9]-*.yaml"))]
     if len(files) != len(STATEMENTS):
         raise InputError([Fault(str(examples), f"holds {len(files)} of the seed's {len(STATEMENTS)} scenarios")])

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Annotated
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inferplan.api.suggest import did_you_mean
-from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
 from inferplan.cli.output import Format, write_data, write_reports
 from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.model import Quantization
 from inferplan.domain.scenario import Pin, Scenario, Tier
-from inferplan.planner import Planner
-from inferplan.planner.explain import Step
 from inferplan.report.numbers import number
 from inferplan.report.outline import Report, Section, Table
+
+if TYPE_CHECKING:
+    from inferplan.planner.explain import Step
 
 EPILOG = """
 **Examples**
@@ -60,6 +60,9 @@ def explain(
     price_book: Prices = None,
 ) -> None:
     """Spell out a plan's arithmetic: each formula, the numbers in it, and what comes out."""
+    from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
+    from inferplan.planner import Planner
+
     if candidate is not None and tier is not None:
         raise InputError([Fault("--candidate", "cannot stand beside --tier", "give one of the two")])
     known = read_catalog(catalog, price_book)
@@ -147,4 +150,4 @@ def _report(scenario: Scenario, steps: tuple[Step, ...]) -> Report:
 
 
 def _data(step: Step) -> dict[str, object]:
-    return {name: getattr(step, name) for name in Step.__slots__}
+    return asdict(step)

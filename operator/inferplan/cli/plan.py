@@ -8,13 +8,8 @@ from typing import Annotated
 
 import typer
 
-from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.cli.resources import document
 from inferplan.domain.scenario import Tier
-from inferplan.pipeline import run
-from inferplan.planner import Planner
-from inferplan.report.plan import report
 
 INFEASIBLE = 3
 
@@ -63,6 +58,12 @@ def plan(
     price_book: Prices = None,
 ) -> None:
     """Find the cheapest, the recommended and the best deployment of a scenario, or say why there is none."""
+    from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
+    from inferplan.cli.resources import document
+    from inferplan.pipeline import run
+    from inferplan.planner import Planner
+    from inferplan.report.plan import report
+
     known = read_catalog(catalog, price_book)
     nodes = read_nodes(inventory, known)
     asked = read_asked(files, known)

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from inferplan.api.crd import crd_yaml
 from inferplan.cli.output import write_file
 
 FILE_NAME = "inferencescenarios.inferplan.dev.yaml"
@@ -27,6 +26,8 @@ def schema(
     ] = None,
 ) -> None:
     """Print the CustomResourceDefinition of InferenceScenario."""
+    from inferplan.api.crd import crd_yaml
+
     text = crd_yaml()
     if output is None:
         typer.echo(text, nl=False)

@@ -135,9 +135,10 @@ def test_a_defect_shows_its_place_when_debugging(tmp_path: Path, way: list[str])
     script = tmp_path / "failing.py"
     script.write_text(
         "import sys\n"
-        "from inferplan.cli import app, schema\n"
+        "from inferplan.api import crd\n"
+        "from inferplan.cli import app\n"
         "def fail(): raise RuntimeError('the world ended')\n"
-        "schema.crd_yaml = fail\n"
+        "crd.crd_yaml = fail\n"
         "app.main()\n",
         encoding="utf-8",
     )
@@ -154,3 +155,19 @@ def test_a_defect_shows_its_place_when_debugging(tmp_path: Path, way: list[str])
     assert "Traceback" in ended.stderr
     assert "in fail" in ended.stderr
     assert "report it" in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [["--version"], ["--help"], ["plan", "--help"]])
+def test_help_comes_without_the_planner(arguments: list[str]) -> None:
+    """Help and shell completion stay quick because what plans is imported by what plans."""
+    script = (
+        "import sys\n"
+        "from inferplan.cli.app import app\n"
+        "try: app(sys.argv[1:])\n"
+        "finally: print({'numpy', 'inferplan.planner', 'inferplan.catalog'} & set(sys.modules), file=sys.stderr)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, check=False, encoding="utf-8", timeout=120
+    )
+    assert ended.returncode == 0
+    assert ended.stderr.strip() == "set()"
