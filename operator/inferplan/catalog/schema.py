@@ -18,7 +18,7 @@ Date = Annotated[str, Field(pattern=r"^\d{4}-\d{2}(-\d{2})?$")]
 class Record(BaseModel):
     """Base of all records: strict, frozen, no unknown keys."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid")
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", defer_build=True)
 
 
 class Source(Record):

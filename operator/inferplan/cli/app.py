@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -59,6 +60,7 @@ app.add_typer(docs.app, name="docs", hidden=True)
 def main() -> None:
     """Run the command line and turn what goes wrong into an exit status."""
     signal.signal(signal.SIGINT, _interrupted)
+    gc.disable()  # a short life: looking for garbage costs more than it frees
     try:
         app()
     except InputError as error:

@@ -30,7 +30,7 @@ Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 Index = NDArray[np.intp]
 
-CHUNK = 2_048
+CHUNK = 512
 """Candidates judged together; a matter of speed only."""
 
 

@@ -76,7 +76,7 @@ def rules(*items: Rule) -> dict[str, Any]:
 class SpecModel(BaseModel):
     """Base of what users write: strict, frozen, camelCase only, nothing unknown."""
 
-    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", alias_generator=to_camel)
+    model_config = ConfigDict(strict=True, frozen=True, extra="forbid", alias_generator=to_camel, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
