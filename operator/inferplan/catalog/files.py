@@ -73,10 +73,19 @@ def read(overlay: Path | None = None) -> Records:
 def _unknown_folders(root: Path, records: Records) -> None:
     known = [*KINDS, "offerings"]
     for entry in sorted(root.iterdir()):
-        if entry.is_dir() and entry.name not in known:
+        if entry.is_dir() and entry.name in known:
+            records.faults.extend(_not_records(entry))
+        elif entry.is_dir():
             near = get_close_matches(entry.name, known, 1)
             hint = f'did you mean "{near[0]}"?' if near else f"allowed: {', '.join(known)}"
             records.faults.append(Fault(str(entry), "is not a kind of record", hint))
+
+
+def _not_records(folder: Path) -> Iterator[Fault]:
+    """Files that nobody would read, such as YAML where TOML is meant."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in {".yaml", ".yml", ".json"}:
+            yield Fault(str(path), "is not read", "records are TOML files, offerings CSV")
 
 
 def _read_folder(root: Path, records: Records, prefix: str) -> None:

@@ -155,7 +155,9 @@ def _quality(subject: Subject) -> Iterator[Remark]:
         score = model.score(quality.metric)
         if score is not None:
             floor = "" if quality.minimum is None else f" (asked: {quality.minimum})"
-            yield _strength("Quality", f"{model.id} scores {score.value} on {quality.metric}{floor}, {score.as_of}")
+            text = f"{model.id} scores {score.value} on {quality.metric}{floor}, {score.as_of}"
+            below = quality.minimum is not None and score.value < quality.minimum
+            yield _caution("QualityLow", text) if below else _strength("Quality", text)
     weights = Weights(model, configuration.checkpoint, configuration.method)
     quantization = configuration.checkpoint.quantization
     recovery = recovery_percent(configuration.method, model.params_total)

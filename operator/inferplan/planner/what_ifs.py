@@ -9,7 +9,7 @@ from decimal import Decimal
 from inferplan.domain.hardware import Terms
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Plan, WhatIf
-from inferplan.domain.scenario import HardwareSource, LoadKind, Scenario
+from inferplan.domain.scenario import HardwareSource, LoadKind, Pin, Scenario
 from inferplan.domain.units import HOURS_PER_MONTH
 from inferplan.estimate.cost import break_even_utilization
 
@@ -97,9 +97,10 @@ def _prefix_caching(scenario: Scenario, plan: Plan, best: Best) -> Iterator[What
 
 def _spot(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
     policy = scenario.hardware
-    if plan.source != "Market" or Terms.SPOT in policy.terms or scenario.pin is not None:
+    if plan.source != "Market" or Terms.SPOT in policy.terms:
         return
-    cheaper = best(replace(scenario, hardware=replace(policy, terms=(*policy.terms, Terms.SPOT))))
+    same = replace(scenario, hardware=replace(policy, terms=(Terms.SPOT,)), pin=_pin(plan))
+    cheaper = best(same)
     if cheaper is None or cheaper.cost.per_hour >= plan.cost.per_hour:
         return
     place = cheaper.cost.placements[0]
@@ -108,9 +109,23 @@ def _spot(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
         title="Spot machines",
         assumption=f"the spot price of {place.as_of} still holds and machines may be taken back at any time",
         effect=(
-            f"{cheaper.configuration.title} at ${cheaper.cost.per_hour:.2f}/h instead of ${plan.cost.per_hour:.2f}/h"
+            f"the same on {place.provider} {place.instance_type} at ${cheaper.cost.per_hour:.2f}/h instead of "
+            f"${plan.cost.per_hour:.2f}/h"
         ),
         cost_per_month=cheaper.cost.per_month,
+    )
+
+
+def _pin(plan: Plan) -> Pin:
+    """Everything that decides what runs."""
+    chosen = plan.configuration
+    return Pin(
+        model=chosen.model.id,
+        quantization=chosen.checkpoint.quantization,
+        gpu=chosen.gpu.id,
+        gpus_per_replica=chosen.gpus_per_replica,
+        replicas=chosen.replicas,
+        max_num_seqs=chosen.max_num_seqs,
     )
 
 

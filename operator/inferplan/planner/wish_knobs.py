@@ -87,7 +87,7 @@ def load_knobs(scenario: Scenario) -> list[Knob]:
         return [
             Knob(
                 "workload.requestsPerSecond",
-                f"{work.request_rate_rps:g}",
+                _rate(work.request_rate_rps),
                 scenario,
                 "load",
                 _fit_load,
@@ -103,8 +103,13 @@ def _fit_load(open_: Scenario, plan: Plan) -> Setting:
     if work.kind is LoadKind.CLOSED_LOOP:
         return Setting(str(work.concurrent_users), open_, f"up to {work.concurrent_users:,} users")
     if work.kind is LoadKind.OPEN_LOOP:
-        return Setting(f"{work.request_rate_rps:g}", open_, f"up to {work.request_rate_rps:g} requests/s")
+        return Setting(_rate(work.request_rate_rps), open_, f"up to {_rate(work.request_rate_rps)} requests/s")
     return Setting(str(work.items), open_, f"up to {work.items:,} items")
+
+
+def _rate(value: float | None) -> str:
+    """Write a rate as the spec does: plain decimals."""
+    return f"{value or 0.0:.3f}".rstrip("0").rstrip(".")
 
 
 def with_load_share(scenario: Scenario, share: float) -> Scenario | None:
