@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +21,10 @@ def apply_price_book(catalog: Catalog, entries: Sequence[Offering]) -> Catalog:
     book = {_key(entry): entry for entry in entries}
     kept = [offering for offering in catalog.offerings if _key(offering) not in book]
     offerings = sorted([*kept, *book.values()], key=lambda o: (*_key(o), o.market.value))
-    return replace(catalog, offerings=tuple(offerings))
+    if not book:
+        return catalog
+    digest = hashlib.sha256(f"{catalog.digest} {[book[key] for key in sorted(book)]}".encode()).hexdigest()
+    return replace(catalog, offerings=tuple(offerings), digest=digest)
 
 
 def _key(offering: Offering) -> tuple[str, str, str, str]:
