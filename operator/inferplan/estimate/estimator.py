@@ -16,6 +16,7 @@ from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate import pooling, throughput
+from inferplan.estimate.bounds import least_prompt_s, least_tpot_s, not_below
 from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of, sequences_held
 from inferplan.estimate.prefill import PromptTime, burst_prompt_time, prompt_time
 from inferplan.estimate.queueing import (
@@ -390,13 +391,16 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
     duration = None
     if load.kind is LoadKind.OFFLINE and items is not None:
         duration = Range(items / capacity.high, items / capacity.expected, items / capacity.low)
-    tpot_low, tpot_high = 1.0 / p.tpot_high, 1.0 / p.tpot_low
+    output, new_tokens = float(np.max(output_tokens(load))), float(prompt_tokens(table, load)[0][0])
+    ttft_s = float(least_prompt_s(table, new_tokens)[0])
+    tpot_s = float(least_tpot_s(table, float(np.max(load.isl_mean)), p.running)[0])
+    per_user = around(p.output_tps_per_user, 1.0 / p.tpot_high, 1.0 / p.tpot_low)
     return Estimate(
         memory=_ledger(table, load),
-        ttft=latency(p.ttft, p.ttft_low, p.ttft_high),
-        tpot=latency(p.tpot, p.tpot_low, p.tpot_high),
-        e2e=latency(p.e2e, p.e2e_low, p.e2e_high),
-        output_tps_per_user=around(p.output_tps_per_user, tpot_low, tpot_high),
+        ttft=not_below(latency(p.ttft, p.ttft_low, p.ttft_high), ttft_s),
+        tpot=not_below(latency(p.tpot, p.tpot_low, p.tpot_high), tpot_s),
+        e2e=not_below(latency(p.e2e, p.e2e_low, p.e2e_high), ttft_s + (output - 1.0) * tpot_s),
+        output_tps_per_user=replace(per_user, high=max(min(per_user.high, 1.0 / tpot_s), per_user.expected)),
         output_tps_total=around(p.output_tps_total, p.throughput_low, p.throughput_high, total),
         requests_per_s=float(p.completed_rps[0]) * total,
         capacity_rps=capacity,
