@@ -1,7 +1,8 @@
 """The estimator: a table of replicas and a load in, predicted latencies and throughput out.
 
-:func:`predict` answers for a whole table at once, which is what the search needs; :func:`estimate` spells one row out
-with all its ranges, which is what people read. Both run the same formulas.
+:func:`predict` answers for a whole table at once, which is what the search needs;
+:func:`inferplan.estimate.spelled_out.estimate` spells one row out with all its ranges, which is what people read. Both
+run the same formulas.
 """
 
 from __future__ import annotations
@@ -12,12 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate import pooling, throughput
-from inferplan.estimate.bounds import least_prompt_s, least_tpot_s, not_below
-from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of, sequences_held
+from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of, sequences_held
 from inferplan.estimate.prefill import PromptTime, burst_prompt_time, prompt_time
 from inferplan.estimate.queueing import (
     NORMAL_QUANTILE,
@@ -27,7 +26,7 @@ from inferplan.estimate.queueing import (
     lognormal_sigma,
     wait_quantile,
 )
-from inferplan.estimate.replica import EVIDENCE, ReplicaTable, build_replicas
+from inferplan.estimate.replica import ReplicaTable, build_replicas
 from inferplan.estimate.roofline import StepModel, step_model
 from inferplan.estimate.throughput import Serving
 
@@ -43,7 +42,6 @@ __all__ = [
     "ReplicaLoad",
     "ReplicaTable",
     "build_replicas",
-    "estimate",
     "predict",
     "saturation",
     "throughput_low",
@@ -367,65 +365,3 @@ def _batch_variance(load: ReplicaLoad, serving: Serving) -> Floats:
         users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
         return serving.running * (1.0 - np.minimum(serving.running / users, 1.0))
     return np.zeros_like(serving.running)
-
-
-def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: float | None = None) -> Estimate:
-    """Spell one row out for ``replicas`` equal replicas; ``table`` has exactly one row.
-
-    Parameters
-    ----------
-    items
-        Items of the whole batch run, for its duration.
-    """
-    p = predict(table, load)
-    total = float(replicas)
-
-    def around(value: Floats, low: Floats, high: Floats, scale: float = 1.0) -> Range:
-        expected = float(value[0]) * scale
-        return Range(expected * float(low[0]), expected, expected * float(high[0]))
-
-    def latency(q: Quantiles, low: Floats, high: Floats) -> Latency:
-        return Latency(*(around(v, low, high) for v in (q.mean, q.p50, q.p90, q.p95, q.p99)))
-
-    capacity = around(p.capacity_rps, p.throughput_low, p.throughput_high, total)
-    duration = None
-    if load.kind is LoadKind.OFFLINE and items is not None:
-        duration = Range(items / capacity.high, items / capacity.expected, items / capacity.low)
-    output, new_tokens = float(np.max(output_tokens(load))), float(prompt_tokens(table, load)[0][0])
-    ttft_s = float(least_prompt_s(table, new_tokens)[0])
-    tpot_s = float(least_tpot_s(table, float(np.max(load.isl_mean)), p.running)[0])
-    per_user = around(p.output_tps_per_user, 1.0 / p.tpot_high, 1.0 / p.tpot_low)
-    return Estimate(
-        memory=_ledger(table, load),
-        ttft=not_below(latency(p.ttft, p.ttft_low, p.ttft_high), ttft_s),
-        tpot=not_below(latency(p.tpot, p.tpot_low, p.tpot_high), tpot_s),
-        e2e=not_below(latency(p.e2e, p.e2e_low, p.e2e_high), ttft_s + (output - 1.0) * tpot_s),
-        output_tps_per_user=replace(per_user, high=max(min(per_user.high, 1.0 / tpot_s), per_user.expected)),
-        output_tps_total=around(p.output_tps_total, p.throughput_low, p.throughput_high, total),
-        requests_per_s=float(p.completed_rps[0]) * total,
-        capacity_rps=capacity,
-        running_batch=float(p.running[0]),
-        kv_occupancy=float(p.kv_occupancy[0]),
-        utilization=float(p.utilization[0]),
-        run_duration_s=duration,
-        evidence=EVIDENCE[int(table.evidence_code[0])],
-        evidence_detail=table.detail(0),
-    )
-
-
-def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
-    longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
-    sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
-    pool = float(kv_pool_bytes(table)[0])
-    needed = min(sequences * float(sequence_bytes_of(table, float(longest))[0]), pool)
-    return MemoryLedger(
-        capacity_bytes=float(table.capacity_bytes[0]),
-        granted_bytes=float(table.granted_bytes[0]),
-        weights_bytes=float(table.weights_bytes[0]),
-        activations_bytes=float(table.activations_bytes[0]),
-        overhead_bytes=float(table.overhead_bytes[0]),
-        kv_pool_bytes=pool,
-        kv_needed_bytes=needed,
-        kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
-        kv_pool_tokens=float(kv_pool_tokens(table)[0]),
-    )

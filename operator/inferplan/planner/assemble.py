@@ -15,7 +15,7 @@ from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.domain.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
 from inferplan.estimate.cost import cost
-from inferplan.estimate.estimator import estimate
+from inferplan.estimate.spelled_out import estimate
 from inferplan.planner.candidates import Weights
 from inferplan.planner.constraints import WEIGHT_CHECKS, max_model_len, overridden
 from inferplan.planner.field import Field

@@ -1,0 +1,111 @@
+"""Inference engines, and the weight formats that they read."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from inferplan.catalog.schema.base import Positive, Record, Sourced
+from inferplan.domain import deployment, model
+
+
+class Recovery(Record):
+    """Published accuracy kept, for models from a size on."""
+
+    params_from_billions: float
+    percent: float = Field(gt=0, le=100)
+
+
+class Method(Sourced):
+    """A quantization method."""
+
+    id: str
+    quantization: Literal["FP16", "BF16", "FP8", "INT8", "INT4", "NVFP4", "MXFP4"]
+    weight_bits: float = Field(gt=0, le=32)
+    compute_dtype: Literal["float16", "bfloat16", "fp8", "int8", "fp4"]
+    min_compute_capability: int
+    native_min_compute_capability: int | None = None
+    group_size: int = 0
+    quantizes_embeddings: bool = False
+    experts_only: bool = False
+    engines: list[str] = Field(min_length=1)
+    made_while_loading: bool = False
+    flag: str | None = None
+    recovery: list[Recovery] = Field(default_factory=list)
+
+    def to_domain(self) -> model.QuantizationMethod:
+        """Convert."""
+        return model.QuantizationMethod(
+            id=self.id,
+            quantization=model.Quantization(self.quantization),
+            weight_bits=self.weight_bits,
+            compute_dtype=model.Dtype(self.compute_dtype),
+            min_compute_capability=self.min_compute_capability,
+            native_min_compute_capability=self.native_min_compute_capability,
+            group_size=self.group_size,
+            quantizes_embeddings=self.quantizes_embeddings,
+            experts_only=self.experts_only,
+            engines=tuple(self.engines),
+            made_while_loading=self.made_while_loading,
+            recovery_percent=tuple(sorted((r.params_from_billions, r.percent) for r in self.recovery)),
+            flag=self.flag,
+            sources=self.domain_sources(),
+        )
+
+
+class KvDtype(Record):
+    """A KV-cache type and the lowest compute capability for it."""
+
+    dtype: Literal["fp8", "int8", "fp4"]
+    min_compute_capability: int
+
+
+class BatchedTokens(Record):
+    """Default token budget of GPUs from a memory size on."""
+
+    from_gib: float
+    tokens: Positive
+
+
+class Engine(Sourced):
+    """An inference engine."""
+
+    id: str
+    name: str
+    version: str
+    image: str
+    min_compute_capability: int
+    bfloat16_min_compute_capability: int
+    vendors: list[str]
+    architectures: list[str] | None = None
+    memory_fraction: float = Field(gt=0, le=1)
+    kv_block_tokens: Positive
+    supports_pipeline: bool
+    supports_classification: bool
+    chosen_only_on_request: bool
+    notes: list[str] = Field(default_factory=list)
+    kv_dtypes: list[KvDtype] = Field(default_factory=list)
+    default_batched_tokens: list[BatchedTokens] = Field(min_length=1)
+
+    def to_domain(self) -> deployment.EngineSpec:
+        """Convert."""
+        return deployment.EngineSpec(
+            id=self.id,
+            name=self.name,
+            version=self.version,
+            image=self.image,
+            min_compute_capability=self.min_compute_capability,
+            vendors=tuple(self.vendors),
+            architectures=None if self.architectures is None else tuple(self.architectures),
+            memory_fraction=self.memory_fraction,
+            kv_dtypes=tuple((model.Dtype(kv.dtype), kv.min_compute_capability) for kv in self.kv_dtypes),
+            kv_block_tokens=self.kv_block_tokens,
+            supports_pipeline=self.supports_pipeline,
+            supports_classification=self.supports_classification,
+            default_batched_tokens=tuple(sorted((b.from_gib, b.tokens) for b in self.default_batched_tokens)),
+            chosen_only_on_request=self.chosen_only_on_request,
+            notes=tuple(self.notes),
+            bfloat16_min_compute_capability=self.bfloat16_min_compute_capability,
+            sources=self.domain_sources(),
+        )

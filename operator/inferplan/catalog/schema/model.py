@@ -1,0 +1,142 @@
+"""Models: architecture, checkpoints, published scores."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from inferplan.catalog.schema.base import Amount, Date, Positive, Record, Sourced
+from inferplan.domain import model
+
+
+class Attention(Record):
+    """A group of layers with one KV layout."""
+
+    kind: Literal["full", "sliding", "chunked", "mla", "linear"]
+    layers: Positive
+    kv_heads: int = 0
+    key_head_dim: int = 0
+    value_head_dim: int = 0
+    window_tokens: Positive | None = None
+    latent_values_per_token: int = 0
+    state_bytes_per_sequence: int = 0
+
+    def to_domain(self) -> model.AttentionLayers:
+        """Convert."""
+        return model.AttentionLayers(
+            model.LayerKind(self.kind),
+            self.layers,
+            self.kv_heads,
+            self.key_head_dim,
+            self.value_head_dim,
+            self.window_tokens,
+            self.latent_values_per_token,
+            self.state_bytes_per_sequence,
+        )
+
+
+class Experts(Record):
+    """The routed part of a mixture of experts."""
+
+    experts: Positive
+    experts_per_token: Positive
+    expert_intermediate_size: Positive
+    layers: Positive
+    shared_experts: int = 0
+    shared_intermediate_size: int = 0
+    matrices_per_expert: Positive = 3
+    dense_beside_experts: bool = False
+
+    def to_domain(self) -> model.MixtureOfExperts:
+        """Convert."""
+        return model.MixtureOfExperts(**self.model_dump())
+
+
+class Weights(Record):
+    """A checkpoint that can be downloaded."""
+
+    repository: str
+    method: str
+    revision: str | None = None
+    verified: bool = True
+
+
+class Score(Record):
+    """A published score."""
+
+    metric: str
+    value: Amount
+    as_of: Date
+    source: str
+    ci95: Amount | None = None
+
+    def to_domain(self) -> model.QualityScore:
+        """Convert."""
+        return model.QualityScore(self.metric, self.value, self.as_of, self.source, self.ci95)
+
+
+class Model(Sourced):
+    """A model."""
+
+    id: str
+    family: str
+    architecture: str
+    params_total: Positive
+    params_active: Positive
+    layers: Positive
+    hidden_size: Positive
+    attention_heads: Positive
+    kv_heads: Positive
+    head_dim: Positive
+    intermediate_size: int = Field(ge=0)
+    vocab_size: Positive
+    tie_word_embeddings: bool
+    max_position_embeddings: Positive
+    native_dtype: Literal["float16", "bfloat16"]
+    license: str
+    gated: bool | None = None
+    refuses_float16: bool = False
+    extra_params: int = 0
+    not_sizable: str | None = None
+    aliases: list[str] = Field(default_factory=list)
+    notes: list[str] = Field(default_factory=list)
+    moe: Experts | None = None
+    attention: list[Attention] = Field(default_factory=list)
+    checkpoints: list[Weights] = Field(min_length=1)
+    scores: list[Score] = Field(default_factory=list)
+
+    def to_domain(self, quantizations: dict[str, model.Quantization]) -> model.ModelSpec:
+        """Convert; ``quantizations`` names the weight format of every method."""
+        return model.ModelSpec(
+            id=self.id,
+            family=self.family,
+            architecture=self.architecture,
+            params_total=self.params_total,
+            params_active=self.params_active,
+            layers=self.layers,
+            hidden_size=self.hidden_size,
+            attention_heads=self.attention_heads,
+            kv_heads=self.kv_heads,
+            head_dim=self.head_dim,
+            intermediate_size=self.intermediate_size,
+            vocab_size=self.vocab_size,
+            tie_word_embeddings=self.tie_word_embeddings,
+            max_position_embeddings=self.max_position_embeddings,
+            attention=tuple(group.to_domain() for group in self.attention),
+            moe=None if self.moe is None else self.moe.to_domain(),
+            native_dtype=model.Dtype(self.native_dtype),
+            license=self.license,
+            gated=self.gated,
+            checkpoints=tuple(
+                model.Checkpoint(c.repository, c.method, quantizations[c.method], c.revision, c.verified)
+                for c in self.checkpoints
+            ),
+            scores=tuple(score.to_domain() for score in self.scores),
+            aliases=tuple(self.aliases),
+            refuses_float16=self.refuses_float16,
+            extra_params=self.extra_params,
+            not_sizable=self.not_sizable,
+            notes=tuple(self.notes),
+            sources=self.domain_sources(),
+        )
