@@ -82,7 +82,7 @@ def test_domain_needs_only_the_standard_library() -> None:
 
 def test_what_the_package_imports_is_a_declared_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [line for lines in project["optional-dependencies"].values() for line in lines]
+    extras = [line for lines in project.get("optional-dependencies", {}).values() for line in lines]
     declared = {re.split(r"[^a-z0-9_-]", line.lower())[0] for line in (*project["dependencies"], *extras)}
     importable = {IMPORT_NAMES.get(name, name) for name in declared}
     imported = set().union(*(top_level_imports(module) for module in MODULES))
