@@ -10,6 +10,7 @@ from statistics import median
 from inferplan.catalog.files import Records, read
 from inferplan.catalog.loader import dangling, of_kind
 from inferplan.catalog.schema import CalibrationRecord, Gpu, Model
+from inferplan.catalog.schema.model import Attention
 from inferplan.domain.errors import Fault
 
 DENSE_RATIO = 2.2
@@ -17,6 +18,20 @@ DENSE_RATIO = 2.2
 PARAMETERS_TOLERANCE = 0.02
 PRICE_FACTOR = 8.0
 """Price of a GPU-hour over (or under) the median of its GPU from which it is called absurd."""
+
+PLAUSIBLE_BANDWIDTH = (1e10, 1e14)
+"""Memory bandwidths between the slowest and the fastest device one could serve on [bytes/s]."""
+PLAUSIBLE_PEAK = (1e11, 1e18)
+"""The same for peaks [FLOP/s]."""
+_PER_TOKEN = ("kv_heads", "key_head_dim")  # no value_head_dim where the keys are the values (gemma-4)
+_NEEDS = {
+    "full": _PER_TOKEN,
+    "sliding": (*_PER_TOKEN, "window_tokens"),
+    "chunked": (*_PER_TOKEN, "window_tokens"),
+    "mla": ("latent_values_per_token",),
+    "linear": ("state_bytes_per_sequence",),
+}
+"""What has to be known of a group of layers, by kind."""
 
 
 def check_catalog(overlay: Path | None = None) -> tuple[Fault, ...]:
@@ -60,6 +75,11 @@ def _model(model: Model, where: str) -> Iterator[Fault]:
         yield Fault(where, f"params_active {model.params_active:,} exceeds params_total {model.params_total:,}")
     if model.moe is None and model.params_active != model.params_total:
         yield Fault(where, "a dense model uses all its parameters", "params_active = params_total")
+    embedding = model.vocab_size * model.hidden_size * (1 if model.tie_word_embeddings else 2)
+    if embedding > model.params_total:
+        yield Fault(where, f"its embedding alone has {embedding:,} parameters, more than params_total")
+    for group in model.attention:
+        yield from _attention(group, where)
     attending = sum(group.layers for group in model.attention)
     if attending > model.layers:
         yield Fault(where, f"{attending} attention layers in {model.layers} layers")
@@ -75,11 +95,18 @@ def _model(model: Model, where: str) -> Iterator[Fault]:
             yield Fault(where, f"its experts alone have {routed:,} parameters, more than params_total")
 
 
+def _attention(group: Attention, where: str) -> Iterator[Fault]:
+    """Yield what a group of layers lacks of that by which its kind is sized."""
+    lacking = [name for name in _NEEDS[group.kind] if not getattr(group, name)]
+    if lacking:
+        yield Fault(where, f"{group.kind} attention without {', '.join(lacking)}", "the cache is sized by it")
+
+
 def _gpus(records: Records) -> Iterator[Fault]:
     names: dict[str, str] = {}
     for gpu in of_kind(records, "gpus", Gpu):
         where = _where(records, "gpus", gpu.id)
-        for name in {gpu.id, *gpu.aliases, *gpu.product_labels}:
+        for name in sorted({gpu.id, gpu.name, *gpu.aliases, *gpu.product_labels}):
             other = names.setdefault(name.casefold(), gpu.id)
             if other != gpu.id:
                 yield Fault(where, f'name "{name}" belongs to {other} too', "names are unique")
@@ -88,6 +115,13 @@ def _gpus(records: Records) -> Iterator[Fault]:
             yield Fault(where, "has no float16 peak", "the dense figure of the datasheet")
         elif eight is not None and eight > DENSE_RATIO * sixteen and gpu.vendor == "nvidia":
             yield Fault(where, f"fp8 is {eight / sixteen:.1f} x float16", "dense peaks only, never the sparse figure")
+        low, high = PLAUSIBLE_BANDWIDTH
+        if not low <= gpu.hbm_bandwidth_bytes_per_s <= high:
+            yield Fault(where, f"bandwidth of {gpu.hbm_bandwidth_bytes_per_s:g} bytes/s", "bytes/s, not GB/s")
+        low, high = PLAUSIBLE_PEAK
+        for name, peak in gpu.peak_flops_per_s.items():
+            if not low <= peak <= high:
+                yield Fault(where, f"{name} peak of {peak:g} FLOP/s", "FLOP/s, not TFLOP/s")
         marketing = gpu.memory_marketing_gb * 1e9
         if not marketing * 0.85 <= gpu.memory_bytes <= marketing * 1.08:
             yield Fault(where, f"memory_bytes {gpu.memory_bytes:,} does not go with {gpu.memory_marketing_gb} GB")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from difflib import get_close_matches
+from math import isfinite
 from pathlib import Path
+from typing import get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from inferplan.catalog.schema import KINDS, Sourced
 from inferplan.domain.errors import Fault
@@ -34,7 +37,10 @@ COLUMNS = [
     "as_of",
     "source",
 ]
+_Key = tuple[str, str, str, Terms, str]
 _PRICES = ((Terms.ON_DEMAND, "on_demand_usd_per_hour"), (Terms.SPOT, "spot_usd_per_hour"))
+_NEEDED = ("provider", "region", "instance_type", "gpu", "source")
+_DATE = re.compile(r"\d{4}-\d{2}(-\d{2})?")
 _LARGEST_FILE_BYTES = 5_000_000
 
 
@@ -45,7 +51,7 @@ class Records:
     by_kind: dict[str, dict[str, Sourced]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
     files: dict[tuple[str, str], str] = field(default_factory=dict)
     """File of each (kind, id)."""
-    offerings: dict[tuple[str, str, str, Terms, str], Offering] = field(default_factory=dict)
+    offerings: dict[_Key, Offering] = field(default_factory=dict)
     tags: set[str] = field(default_factory=set)
     faults: list[Fault] = field(default_factory=list)
     content: list[bytes] = field(default_factory=list)
@@ -65,27 +71,36 @@ def read(overlay: Path | None = None) -> Records:
                 Fault(str(overlay), "is not a folder", "give the folder that holds models/, gpus/, …")
             )
         else:
-            _unknown_folders(overlay, records)
+            try:
+                records.faults.extend(_not_read(overlay))
+            except OSError as error:
+                records.faults.append(Fault(str(error.filename or overlay), f"cannot be read: {error.strerror}"))
             _read_folder(overlay, records, f"{overlay}/")
     return records
 
 
-def _unknown_folders(root: Path, records: Records) -> None:
+def _not_read(root: Path) -> Iterator[Fault]:
+    """What stands in a user's folder and nobody would read: other folders, YAML, files in the wrong place."""
     known = [*KINDS, "offerings"]
-    for entry in sorted(root.iterdir()):
+    for entry in _entries(root):
         if entry.is_dir() and entry.name in known:
-            records.faults.extend(_not_records(entry))
+            read_here = {".toml", ".csv"} if entry.name == "offerings" else {".toml"}
+            for inner in _entries(entry):
+                if inner.suffix not in read_here:
+                    yield Fault(str(inner), "is not read", "records are TOML files, offerings CSV")
         elif entry.is_dir():
             near = get_close_matches(entry.name, known, 1)
             hint = f'did you mean "{near[0]}"?' if near else f"allowed: {', '.join(known)}"
-            records.faults.append(Fault(str(entry), "is not a kind of record", hint))
+            yield Fault(str(entry), "is not a kind of record", hint)
+        else:
+            yield Fault(str(entry), "is not read", f"files stand in folders: {', '.join(known)}")
 
 
-def _not_records(folder: Path) -> Iterator[Fault]:
-    """Files that nobody would read, such as YAML where TOML is meant."""
-    for path in sorted(folder.iterdir()):
-        if path.suffix in {".yaml", ".yml", ".json"}:
-            yield Fault(str(path), "is not read", "records are TOML files, offerings CSV")
+def _entries(folder: Path) -> list[Path]:
+    """Everything in a folder but hidden files and notes to people."""
+    return sorted(
+        entry for entry in folder.iterdir() if not entry.name.startswith(".") and entry.suffix not in {".md", ".txt"}
+    )
 
 
 def _read_folder(root: Path, records: Records, prefix: str) -> None:
@@ -94,13 +109,23 @@ def _read_folder(root: Path, records: Records, prefix: str) -> None:
         for path in sorted((root / kind).glob("*.toml")):
             name = f"{prefix}{kind}/{path.name}"
             _read_record(path, name, kind, records, seen)
+    priced: dict[_Key, str] = {}
     for path in sorted((root / "offerings").glob("*.csv")):
-        _read_offerings(path, f"{prefix}offerings/{path.name}", records)
+        _read_offerings(path, f"{prefix}offerings/{path.name}", records, priced)
     for path in sorted((root / "offerings").glob("*.toml")):
-        table = _toml(path, f"{prefix}offerings/{path.name}", records)
-        tags = table.get("tags") if table else None
-        if isinstance(tags, list):
-            records.tags.update(str(tag["tag"]) for tag in tags if isinstance(tag, dict) and "tag" in tag)
+        _read_tags(path, f"{prefix}offerings/{path.name}", records)
+
+
+def _read_tags(path: Path, name: str, records: Records) -> None:
+    table = _toml(path, name, records)
+    if table is None:
+        return
+    tags = table.get("tags")
+    for tag in tags if isinstance(tags, list) else [None]:
+        if isinstance(tag, dict) and isinstance(tag.get("tag"), str):
+            records.tags.add(tag["tag"])
+        else:
+            records.faults.append(Fault(name, "describes no source", 'write [[tags]] with tag = "…" and title = "…"'))
 
 
 def _bytes(path: Path, name: str, records: Records) -> bytes | None:
@@ -121,8 +146,8 @@ def _toml(path: Path, name: str, records: Records) -> dict[str, object] | None:
     if content is None:
         return None
     try:
-        return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # besides TOMLDecodeError: not UTF-8, endless digits, deep nesting
         records.faults.append(Fault(name, f"is not TOML: {error}"))
         return None
 
@@ -145,74 +170,120 @@ def _read_record(path: Path, name: str, kind: str, records: Records, seen: dict[
 
 
 def _validation_faults(error: ValidationError, name: str, kind: str) -> Iterator[Fault]:
-    known = list(KINDS[kind].model_fields)
     for detail in error.errors(include_url=False):
         place = ".".join(str(part) for part in detail["loc"])
         hint = ""
         if detail["type"] == "extra_forbidden":
-            near = get_close_matches(str(detail["loc"][-1]), known, 1)
+            near = get_close_matches(str(detail["loc"][-1]), _known_keys(KINDS[kind], detail["loc"]), 1)
             hint = f'did you mean "{near[0]}"?' if near else ""
             yield Fault(f"{name}: {place}", "unknown key", hint)
         else:
             yield Fault(f"{name}: {place}", detail["msg"])
 
 
-def _read_offerings(path: Path, name: str, records: Records) -> None:
+def _known_keys(record: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    """Keys allowed where an unknown one was met: those of the table that holds it."""
+    for part in place[:-1]:
+        if isinstance(part, str) and part in record.model_fields:
+            annotation = record.model_fields[part].annotation
+            tables = [
+                a for a in (annotation, *get_args(annotation)) if isinstance(a, type) and issubclass(a, BaseModel)
+            ]
+            if tables:
+                record = tables[0]
+    return list(record.model_fields)
+
+
+def _read_offerings(path: Path, name: str, records: Records, seen: dict[_Key, str]) -> None:
     content = _bytes(path, name, records)
     if content is None:
         return
     try:
-        rows = csv.reader(io.StringIO(content.decode()))
-        header = next(rows, [])
-    except UnicodeDecodeError as error:
-        records.faults.append(Fault(name, f"is not text: {error}"))
+        rows = list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
+    except (UnicodeDecodeError, csv.Error) as error:
+        records.faults.append(Fault(name, f"is not CSV: {error}"))
         return
-    if header != COLUMNS:
+    if not rows or rows[0] != COLUMNS:
         records.faults.append(Fault(f"{name}:1", "has other columns", f"write: {','.join(COLUMNS)}"))
         return
-    for number, row in enumerate(rows, start=2):
+    for number, row in enumerate(rows[1:], start=2):
         if row:
-            _read_offering(row, f"{name}:{number}", records)
+            _read_offering(row, f"{name}:{number}", records, seen)
 
 
-def _read_offering(row: list[str], where: str, records: Records) -> None:
+def _read_offering(row: list[str], where: str, records: Records, seen: dict[_Key, str]) -> None:
     if len(row) != len(COLUMNS):
         records.faults.append(Fault(where, f"has {len(row)} values", f"{len(COLUMNS)} are needed"))
         return
     cell = dict(zip(COLUMNS, row, strict=True))
-    try:
-        market, count = Market(cell["market"]), int(cell["gpu_count"])
-        vcpus = int(float(cell["vcpus"])) if cell["vcpus"] else None
-        memory = float(cell["memory_gib"]) if cell["memory_gib"] else None
-    except ValueError as error:
-        records.faults.append(Fault(where, str(error)))
-        return
-    if count < 1:
-        records.faults.append(Fault(where, f"gpu_count is {count}", "whole GPUs only"))
+    faults = list(_cell_faults(cell, where))
+    if faults:
+        records.faults.extend(faults)
         return
     for terms, column in _PRICES:
         if not cell[column]:
             continue
-        try:
-            price = Decimal(cell[column]).quantize(MICRO_USD)
-        except InvalidOperation:
-            records.faults.append(Fault(f"{where}: {column}", f'"{cell[column]}" is not a price'))
+        key = (cell["provider"], cell["region"], cell["instance_type"], terms, cell["market"])
+        if key in seen:
+            records.faults.append(
+                Fault(where, f"is priced in {seen[key]} too", "one price for each instance and terms")
+            )
             continue
-        if price <= 0:
-            records.faults.append(Fault(f"{where}: {column}", "must be above zero", "leave it empty if unknown"))
-            continue
-        key = (cell["provider"], cell["region"], cell["instance_type"], terms, market.value)
+        seen[key] = where
         records.offerings[key] = Offering(
             provider=cell["provider"],
             region=cell["region"],
             instance_type=cell["instance_type"],
             gpu=cell["gpu"],
-            gpu_count=count,
+            gpu_count=int(float(cell["gpu_count"])),
             terms=terms,
-            market=market,
-            price_usd_per_hour=price,
+            market=Market(cell["market"]),
+            price_usd_per_hour=Decimal(cell[column]).quantize(MICRO_USD),
             as_of=cell["as_of"],
             source=cell["source"],
-            vcpus=vcpus,
-            memory_gib=memory,
+            vcpus=int(float(cell["vcpus"])) if cell["vcpus"] else None,
+            memory_gib=float(cell["memory_gib"]) if cell["memory_gib"] else None,
         )
+
+
+def _cell_faults(cell: dict[str, str], where: str) -> Iterator[Fault]:
+    """All that is wrong with a row of offerings."""
+    for column in _NEEDED:
+        if not cell[column].strip():
+            yield Fault(f"{where}: {column}", "is empty")
+    if cell["market"] not in {market.value for market in Market}:
+        yield Fault(f"{where}: market", f'"{cell["market"]}" is none', f"allowed: {', '.join(m.value for m in Market)}")
+    count = _number(cell["gpu_count"])
+    if count is None:
+        yield Fault(f"{where}: gpu_count", f'"{cell["gpu_count"]}" is not a number')
+    elif count < 1 or count % 1:
+        yield Fault(f"{where}: gpu_count", f"is {cell['gpu_count']}", "whole GPUs only")
+    for column in ("vcpus", "memory_gib"):
+        amount = _number(cell[column]) if cell[column] else 1
+        if amount is None or amount <= 0:
+            yield Fault(f"{where}: {column}", f'"{cell[column]}" is not an amount', "leave it empty if unknown")
+    if not _DATE.fullmatch(cell["as_of"]):
+        yield Fault(f"{where}: as_of", f'"{cell["as_of"]}" is not a date', "write 2026-01-31 or 2026-01")
+    for _, column in _PRICES:
+        yield from _price_faults(cell[column], f"{where}: {column}")
+
+
+def _price_faults(text: str, where: str) -> Iterator[Fault]:
+    if not text:
+        return
+    try:
+        price = Decimal(text).quantize(MICRO_USD)
+    except InvalidOperation:
+        price = Decimal("NaN")
+    if price.is_nan():
+        yield Fault(where, f'"{text}" is not a price')
+    elif price <= 0:
+        yield Fault(where, "must be above zero", "leave it empty if unknown")
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if isfinite(number) else None

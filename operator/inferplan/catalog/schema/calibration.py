@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from inferplan.catalog.schema.base import Record, Sourced
+from inferplan.catalog.schema.base import Name, Record, Sourced
 from inferplan.domain import calibration, estimate
 
 
@@ -23,7 +23,7 @@ class Range(Record):
 class CalibrationRecord(Sourced):
     """Calibrated constants."""
 
-    id: str
+    id: Name
     engine: str
     gpu: str | None = None
     family: str | None = None

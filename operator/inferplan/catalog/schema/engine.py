@@ -6,27 +6,27 @@ from typing import Literal
 
 from pydantic import Field
 
-from inferplan.catalog.schema.base import Positive, Record, Sourced
+from inferplan.catalog.schema.base import Count, Name, Positive, Record, Sourced
 from inferplan.domain import deployment, model
 
 
 class Recovery(Record):
     """Published accuracy kept, for models from a size on."""
 
-    params_from_billions: float
+    params_from_billions: float = Field(ge=0)
     percent: float = Field(gt=0, le=100)
 
 
 class Method(Sourced):
     """A quantization method."""
 
-    id: str
+    id: Name
     quantization: Literal["FP16", "BF16", "FP8", "INT8", "INT4", "NVFP4", "MXFP4"]
     weight_bits: float = Field(gt=0, le=32)
     compute_dtype: Literal["float16", "bfloat16", "fp8", "int8", "fp4"]
-    min_compute_capability: int
+    min_compute_capability: Count
     native_min_compute_capability: int | None = None
-    group_size: int = 0
+    group_size: Count = 0
     quantizes_embeddings: bool = False
     experts_only: bool = False
     engines: list[str] = Field(min_length=1)
@@ -58,25 +58,25 @@ class KvDtype(Record):
     """A KV-cache type and the lowest compute capability for it."""
 
     dtype: Literal["fp8", "int8", "fp4"]
-    min_compute_capability: int
+    min_compute_capability: Count
 
 
 class BatchedTokens(Record):
     """Default token budget of GPUs from a memory size on."""
 
-    from_gib: float
+    from_gib: float = Field(ge=0)
     tokens: Positive
 
 
 class Engine(Sourced):
     """An inference engine."""
 
-    id: str
+    id: Name
     name: str
     version: str
     image: str
-    min_compute_capability: int
-    bfloat16_min_compute_capability: int
+    min_compute_capability: Count
+    bfloat16_min_compute_capability: Count
     vendors: list[str]
     architectures: list[str] | None = None
     memory_fraction: float = Field(gt=0, le=1)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from inferplan.catalog.schema.base import Positive, Rate, Record, Sourced
+from inferplan.catalog.schema.base import Count, Name, Positive, Rate, Record, Sourced
 from inferplan.domain import hardware, model
 
 
@@ -21,8 +21,8 @@ class Link(Record):
 class Gpu(Sourced):
     """A GPU."""
 
-    id: str
-    name: str
+    id: Name
+    name: Name
     vendor: Literal["nvidia", "amd", "intel"]
     family: str
     compute_capability: int | None = None
@@ -33,10 +33,10 @@ class Gpu(Sourced):
     memory_marketing_gb: Positive
     hbm_bandwidth_bytes_per_s: Rate
     pcie_bandwidth_bytes_per_s: Rate
-    tdp_w: int = Field(ge=0)
+    tdp_w: Count
     node_sizes: list[Positive] = Field(min_length=1)
-    product_labels: list[str]
-    aliases: list[str] = Field(default_factory=list)
+    product_labels: list[Name]
+    aliases: list[Name] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     peak_flops_per_s: dict[Literal["float32", "float16", "bfloat16", "fp8", "int8", "fp4"], Rate]
     interconnect: Link

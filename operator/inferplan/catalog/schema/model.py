@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from inferplan.catalog.schema.base import Amount, Date, Positive, Record, Sourced
+from inferplan.catalog.schema.base import Amount, Count, Date, Name, Positive, Record, Sourced
 from inferplan.domain import model
 
 
@@ -15,12 +15,12 @@ class Attention(Record):
 
     kind: Literal["full", "sliding", "chunked", "mla", "linear"]
     layers: Positive
-    kv_heads: int = 0
-    key_head_dim: int = 0
-    value_head_dim: int = 0
+    kv_heads: Count = 0
+    key_head_dim: Count = 0
+    value_head_dim: Count = 0
     window_tokens: Positive | None = None
-    latent_values_per_token: int = 0
-    state_bytes_per_sequence: int = 0
+    latent_values_per_token: Count = 0
+    state_bytes_per_sequence: Count = 0
 
     def to_domain(self) -> model.AttentionLayers:
         """Convert."""
@@ -43,8 +43,8 @@ class Experts(Record):
     experts_per_token: Positive
     expert_intermediate_size: Positive
     layers: Positive
-    shared_experts: int = 0
-    shared_intermediate_size: int = 0
+    shared_experts: Count = 0
+    shared_intermediate_size: Count = 0
     matrices_per_expert: Positive = 3
     dense_beside_experts: bool = False
 
@@ -56,7 +56,7 @@ class Experts(Record):
 class Weights(Record):
     """A checkpoint that can be downloaded."""
 
-    repository: str
+    repository: Name
     method: str
     revision: str | None = None
     verified: bool = True
@@ -79,7 +79,7 @@ class Score(Record):
 class Model(Sourced):
     """A model."""
 
-    id: str
+    id: Name
     family: str
     architecture: str
     params_total: Positive
@@ -89,7 +89,7 @@ class Model(Sourced):
     attention_heads: Positive
     kv_heads: Positive
     head_dim: Positive
-    intermediate_size: int = Field(ge=0)
+    intermediate_size: Count
     vocab_size: Positive
     tie_word_embeddings: bool
     max_position_embeddings: Positive
@@ -97,9 +97,9 @@ class Model(Sourced):
     license: str
     gated: bool | None = None
     refuses_float16: bool = False
-    extra_params: int = 0
+    extra_params: Count = 0
     not_sizable: str | None = None
-    aliases: list[str] = Field(default_factory=list)
+    aliases: list[Name] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     moe: Experts | None = None
     attention: list[Attention] = Field(default_factory=list)

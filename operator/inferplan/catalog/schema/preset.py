@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from inferplan.catalog.schema.base import Amount, Record, Sourced
+from inferplan.catalog.schema.base import Amount, Name, Record, Sourced
 from inferplan.domain import model, scenario
 
 
@@ -40,7 +40,7 @@ class Preset(Sourced):
 class Level(Sourced):
     """A named quality level."""
 
-    name: str
+    name: Name
     metric: str
     minimum: Amount
     reason: str
