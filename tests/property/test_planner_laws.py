@@ -17,8 +17,8 @@ from inferplan.domain.model import AttentionLayers, Checkpoint, LayerKind, Quant
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Budget, Lengths, LoadKind, Scenario, Slo, Workload
 from inferplan.planner import Planner
+from inferplan.planner.budget import budget_micro_usd
 from inferplan.planner.candidates import BATCH_LIMITS
-from inferplan.planner.field import budget_micro_usd
 from inferplan.planner.load import forecast, saturation_rps
 from inferplan.planner.search import cheapest
 from inferplan.planner.supply import UNAVAILABLE

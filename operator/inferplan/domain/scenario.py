@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import ModelSpec, Quantization, Task
+from inferplan.domain.units import SECONDS_PER_MINUTE
 
 
 class UseCase(enum.StrEnum):
@@ -66,6 +67,18 @@ class Workload:
     items: int | None = None
     deadline_s: float | None = None
     schedule: Schedule | None = None
+
+    @property
+    def time_limit_s(self) -> float | None:
+        """Time that a run may take [s]: up to its deadline and within the window of its schedule."""
+        window = None if self.schedule is None else self.schedule.window_minutes
+        limits = [] if window is None else [float(window * SECONDS_PER_MINUTE)]
+        return min([*limits, *([] if self.deadline_s is None else [self.deadline_s])], default=None)
+
+    def without_time_limit(self) -> Workload:
+        """Copy that may take as long as it takes."""
+        schedule = None if self.schedule is None else replace(self.schedule, window_minutes=None)
+        return replace(self, deadline_s=None, schedule=schedule)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,12 +63,9 @@ def _avoid(start: Plan, scenario: Scenario) -> str:
 
 def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tuple[str, ...]:
     """Everything in the outcome that is neither measured nor given by a source."""
-    found = []
+    found: list[str] = []
     if plan is not None:
-        for record in catalog.calibrations:
-            if record.engine == plan.configuration.engine.id and record.assumed:
-                names = ", ".join(record.assumed)
-                found.append(f"calibration {record.id}: {names} are assumed, not fitted")
+        found.extend(_assumed_constants(catalog, plan))
     if plan is not None and scenario.task is Task.GENERATION:
         found.append(
             f"speculative decoding: acceptance {what_ifs.ASSUMED_SPECULATIVE_ACCEPTANCE}, "
@@ -86,9 +83,19 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
     return tuple(found)
 
 
+def _assumed_constants(catalog: Catalog, plan: Plan) -> Iterator[str]:
+    """Constants behind the plan's own engine and GPU that were not fitted."""
+    engine, gpu = plan.configuration.engine, plan.configuration.gpu
+    for record in catalog.calibrations:
+        applies = record.gpu in {None, gpu.id} and record.family in {None, gpu.family}
+        if record.engine == engine.id and applies and record.assumed:
+            verb = "is" if len(record.assumed) == 1 else "are"
+            yield f"calibration {record.id}: {', '.join(record.assumed)} {verb} assumed, not fitted"
+
+
 def cautions(source: str, plan: Plan | None, inventory: Inventory | None) -> tuple[str, ...]:
     """What a reader should know before trusting the outcome at all."""
-    found = []
+    found: list[str] = []
     if inventory is not None and source == "Market":
         found.append(
             f"no usable GPU in {inventory.origin}: planned on the market, with machines that are not there yet"

@@ -102,7 +102,7 @@ def _misses(scenario: Scenario, configuration: Configuration, predicted: Estimat
             misses.append(Miss(code, target, latency.at(at).high, LOAD_UNITS[code]))
     if scenario.workload.kind is not LoadKind.OFFLINE and predicted.utilization > 1 + 1e-9:
         misses.append(Miss(ReasonCode.LOAD_OVER_CAPACITY, 1.0, predicted.utilization, "of saturation"))
-    deadline, duration = scenario.workload.deadline_s, predicted.run_duration_s
+    deadline, duration = scenario.workload.time_limit_s, predicted.run_duration_s
     if deadline is not None and duration is not None and duration.high > deadline:
         misses.append(Miss(ReasonCode.DEADLINE_MISSED, deadline, duration.high, "s"))
     budget = scenario.budget

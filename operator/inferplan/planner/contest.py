@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind
 from inferplan.domain.units import SECONDS_PER_HOUR
+from inferplan.planner.budget import limits_of_use
 from inferplan.planner.field import Field
 from inferplan.planner.load import Forecast, forecast, least_rate_rps, saturation_rps
 from inferplan.planner.supply import UNAVAILABLE
@@ -78,6 +79,11 @@ class Contest:
         """Predict some candidates with that many replicas."""
         rows, seqs = self.row[part], self.max_num_seqs[part]
         return forecast(self.field, self.ask.scenario, rows, seqs, replicas, self.ask.load_factor)
+
+    def today(self, part: Index, replicas: Ints) -> Forecast:
+        """Predict some candidates with that many replicas at the load of today, whatever must be served."""
+        rows, seqs = self.row[part], self.max_num_seqs[part]
+        return forecast(self.field, self.ask.scenario, rows, seqs, replicas, 1.0)
 
     def bill(self, part: Index, replicas: Ints) -> Ints:
         """What the search minimises: cost of an hour [micro-USD], or of the whole run if it is a batch."""
@@ -154,17 +160,32 @@ def contest(grid: Grid, ask: Ask) -> Contest:
         found.least = found.fewest = found.most
     elif found.is_batch:
         found.fewest = field.best_filled(found.row, found.fewest, found.most)
+    if found.is_batch:
+        _turn_down_dear_runs(found)
     found.bound = found.bill(np.arange(len(found.row)), found.fewest)
     return found
+
+
+def _turn_down_dear_runs(found: Contest) -> None:
+    """Drop runs that cost too much on the number of replicas at which they cost least."""
+    limits = limits_of_use(found.ask)
+    if limits is None:
+        return
+    price = found.field.cost(found.row, found.fewest) / 1e6
+    most = limits.most_usd_per_hour(np.maximum(found.capacity_rps * found.fewest, 1e-12))
+    dear = price > most
+    found.turn_down(ReasonCode.OVER_BUDGET, np.flatnonzero(dear), most[dear], price[dear])
+    for name in ("row", "max_num_seqs", "least", "fewest", "most", "capacity_rps"):
+        setattr(found, name, getattr(found, name)[~dear])
 
 
 def _turn_down_for_capacity(found: Contest, part: Index, rate: float, capacity: Floats) -> None:
     work = found.ask.scenario.workload
     most = found.most[part]
-    if work.kind is LoadKind.OFFLINE and work.deadline_s is not None:
+    if work.kind is LoadKind.OFFLINE and work.time_limit_s is not None:
         items = (work.items or 0) * found.ask.load_factor
         found.turn_down(
-            ReasonCode.DEADLINE_MISSED, part, np.full(len(part), work.deadline_s), items / (capacity * most)
+            ReasonCode.DEADLINE_MISSED, part, np.full(len(part), work.time_limit_s), items / (capacity * most)
         )
     else:
         found.turn_down(ReasonCode.LOAD_OVER_CAPACITY, part, np.ones(len(part)), rate / (capacity * most))

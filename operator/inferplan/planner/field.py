@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
-from math import inf, isfinite
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.domain.scenario import Enforcement, Scenario
-from inferplan.domain.units import HOURS_PER_MONTH, SECONDS_PER_HOUR, micro_usd
+from inferplan.domain.scenario import Scenario
 from inferplan.estimate.estimator import ReplicaTable
 from inferplan.estimate.memory import sequences_held
 from inferplan.planner.candidates import BATCH_LIMITS, TP_SIZES, ShapeTable
@@ -173,32 +171,3 @@ def _price_table(shapes: ShapeTable, supply: Supply) -> tuple[Ints, Ints]:
     for at, table in enumerate(tables):
         prices[at, : len(table)] = table
     return prices, kind.astype(np.int64).ravel()
-
-
-def budget_micro_usd(scenario: Scenario, load_factor: float = 1.0) -> int | None:
-    """Tightest hourly limit that the budget sets. A limit per request is judged under load; here it bounds the hour."""
-    budget = scenario.budget
-    if budget.enforcement is Enforcement.WARN:
-        return None
-    limits = []
-    if budget.maximum_usd_per_hour is not None:
-        limits.append(micro_usd(budget.maximum_usd_per_hour))
-    if budget.maximum_usd_per_month is not None and scenario.workload.schedule is None:
-        limits.append(int(budget.maximum_usd_per_month / HOURS_PER_MONTH * 1_000_000))
-    most_rps = most_rate_rps(scenario) * load_factor
-    if budget.maximum_usd_per_request is not None and isfinite(most_rps):
-        limits.append(int(float(budget.maximum_usd_per_request) * SECONDS_PER_HOUR * most_rps * 1e6) + 1)
-    return min(limits) if limits else None
-
-
-def most_rate_rps(scenario: Scenario) -> float:
-    """Requests per second that are never exceeded, infinite if nothing says so.
-
-    People who think ``Z`` seconds between answers send at most one request every Z seconds each.
-    """
-    work = scenario.workload
-    if work.request_rate_rps is not None:
-        return work.request_rate_rps
-    if work.concurrent_users is not None and work.think_time_s > 0:
-        return work.concurrent_users / work.think_time_s
-    return inf

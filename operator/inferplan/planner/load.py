@@ -137,7 +137,7 @@ def least_rate_rps(scenario: Scenario, load_factor: float) -> float:
     if work.kind is LoadKind.OPEN_LOOP:
         return (work.request_rate_rps or 0.0) * load_factor
     if work.kind is LoadKind.OFFLINE:
-        return (work.items or 0) * load_factor / work.deadline_s if work.deadline_s else 0.0
+        return (work.items or 0) * load_factor / work.time_limit_s if work.time_limit_s else 0.0
     longest = []
     if slo.e2e_latency_s is not None:
         longest.append(slo.e2e_latency_s)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from inferplan.domain.deployment import Configuration, Cost
 from inferplan.domain.estimate import Estimate, Evidence
@@ -77,12 +78,21 @@ def _caution(code: str, text: str) -> Remark:
     return Remark(RemarkKind.CAUTION, code, text)
 
 
+def _plain(value: float, digits: int = 4) -> str:
+    """Write a number with some digits and without an exponent.
+
+    >>> _plain(7.504e-05), _plain(21.0478), _plain(0.00000074123, 3)
+    ('0.00007504', '21.05', '0.000000741')
+    """
+    return f"{Decimal(f'{value:.{digits}g}'):f}"
+
+
 def _latency(subject: Subject) -> Iterator[Remark]:
     slo, estimate = subject.scenario.slo, subject.estimate
     for miss in subject.misses:
         yield _caution(
             str(miss.code),
-            f"misses its target: {miss.code} with {miss.actual:.4g} against {miss.limit:.4g} {miss.unit}",
+            f"misses its target: {miss.code} with {_plain(miss.actual)} against {_plain(miss.limit)} {miss.unit}",
         )
     missed = {miss.code.value for miss in subject.misses}
     targets = (
@@ -102,7 +112,7 @@ def _latency(subject: Subject) -> Iterator[Remark]:
         else:
             text = f"{name} P{slo.percentile} may reach {ms:.0f} ms, {share:.0%} of its {limit:.0f} ms target"
             yield _caution(code.replace("OverTarget", "Close"), text)
-    duration, deadline = estimate.run_duration_s, subject.scenario.workload.deadline_s
+    duration, deadline = estimate.run_duration_s, subject.scenario.workload.time_limit_s
     if duration is not None and deadline is not None and "DeadlineMissed" not in missed:
         text = (
             f"the run takes {duration.expected / 60:.1f} min (at most {duration.high / 60:.1f}), "
@@ -128,7 +138,8 @@ def _load(subject: Subject) -> Iterator[Remark]:
     percent = round(100 * estimate.utilization)
     rate = estimate.capacity_rps.expected
     if subject.scenario.workload.kind is LoadKind.OFFLINE:
-        yield _strength("Throughput", f"{rate:.1f} items/s over {configuration.gpus} GPUs")
+        gpus = "1 GPU" if configuration.gpus == 1 else f"{configuration.gpus} GPUs"
+        yield _strength("Throughput", f"{rate:.1f} items/s over {gpus}")
     elif percent >= BUSY_PERCENT:
         yield _caution("LittleRoom", f"runs at {percent} % of the {rate:.2f} requests/s at which it saturates")
     else:
@@ -189,9 +200,11 @@ def _evidence(subject: Subject) -> Iterator[Remark]:
 
 def _money(subject: Subject) -> Iterator[Remark]:
     cost = subject.cost
+    what = "item" if subject.scenario.workload.kind is LoadKind.OFFLINE else "request"
     text = f"${cost.per_hour:.2f} per hour, ${cost.per_month:,.0f} per month"
     if cost.per_request is not None:
-        text += f", ${cost.per_request:.6f} per request at {cost.requests_per_s.normalize():f} requests/s"
+        each = _plain(float(cost.per_request), 3)
+        text += f", ${each} per {what} at {cost.requests_per_s.normalize():f} {what}s/s"
     yield Remark(RemarkKind.COST, "Price", text)
     if cost.gpus_idle:
         paid = sum(place.gpus_used + place.gpus_idle for place in cost.placements)

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.domain.scenario import Scenario
+from inferplan.domain.reasons import ReasonCode
+from inferplan.planner.budget import limits_of_use
 from inferplan.planner.contest import Contest, Grid
 from inferplan.planner.load import Forecast
-from inferplan.planner.schedule import runs_per_month
 from inferplan.planner.supply import UNAVAILABLE
 from inferplan.planner.targets import checks_of, passes
 
@@ -126,30 +126,24 @@ def fewest_replicas(contest_: Contest, part: Index) -> Ints:
 
 
 def affordable(contest_: Contest, part: Index, replicas: Ints, bill: Ints) -> Bools:
-    """Whether each candidate keeps to limits per request, of the bill and, for scheduled runs, per month."""
+    """Whether each candidate keeps to limits of the bill, per request and, for scheduled runs, per month.
+
+    What costs too much is noted, with its price of an hour and the price at which it would do.
+    """
     limit_of_bill = contest_.ask.bill_limit
     good = np.ones(len(part), dtype=np.bool_) if limit_of_bill is None else bill <= limit_of_bill
-    scenario = contest_.ask.scenario
-    per_request, per_month = scenario.budget.maximum_usd_per_request, monthly_limit_of_runs(scenario)
-    if (per_request is None and per_month is None) or contest_.ask.lift_budget or not checks_of(contest_.ask):
+    limits = limits_of_use(contest_.ask)
+    if limits is None or not len(part):
         return good
-    ahead = contest_.ahead(part, replicas)
-    cost = contest_.field.cost(contest_.row[part], replicas)
-    usd_per_request = cost / 1e6 / 3_600 / np.maximum(ahead.completed_rps * replicas, 1e-12)
-    if per_request is not None:
-        good &= usd_per_request <= float(per_request)
-    if per_month is not None:
-        items, limit = per_month
-        good &= usd_per_request * items <= limit
-    return good
-
-
-def monthly_limit_of_runs(scenario: Scenario) -> tuple[float, float] | None:
-    """Items per month and the monthly limit [USD] of a scheduled batch, None for anything else."""
-    work, limit = scenario.workload, scenario.budget.maximum_usd_per_month
-    if limit is None or work.schedule is None or work.items is None:
-        return None
-    return work.items * float(runs_per_month(work.schedule.cron)), float(limit)
+    if contest_.is_batch:
+        rate_rps = contest_.capacity_rps[part] * replicas
+    else:
+        rate_rps = contest_.today(part, replicas).completed_rps * replicas
+    price = contest_.field.cost(contest_.row[part], replicas) / 1e6
+    most = limits.most_usd_per_hour(np.maximum(rate_rps, 1e-12))
+    dear = good & (price > most)
+    contest_.turn_down(ReasonCode.OVER_BUDGET, part[dear], most[dear], price[dear])
+    return good & ~dear
 
 
 def extreme(contest_: Contest, grid: Grid, minimise: str) -> Choice | None:

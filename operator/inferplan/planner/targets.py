@@ -58,7 +58,7 @@ def within_capacity(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
 
 def within_deadline(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
     """Compare the run's duration [s], careful end, with its deadline."""
-    deadline = ask.scenario.workload.deadline_s
+    deadline = ask.scenario.workload.time_limit_s
     return _target(deadline, 1.0, forecast_.run_duration_s)
 
 

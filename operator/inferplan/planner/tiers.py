@@ -18,8 +18,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from inferplan.domain.scenario import Scenario, Tier
+from inferplan.planner.budget import budget_micro_usd
 from inferplan.planner.contest import Contest, Grid, contest
-from inferplan.planner.field import Field, budget_micro_usd
+from inferplan.planner.field import Field
 from inferplan.planner.search import Choice, cheapest
 from inferplan.planner.targets import Ask
 
@@ -46,7 +47,7 @@ def budget_choice(contest_: Contest) -> TierChoice | None:
 
 def recommended_choice(grid: Grid, scenario: Scenario, fallback: Choice) -> TierChoice:
     """Find the cheapest plan with headroom, lossless, on measured hardware; give up what cannot be had."""
-    limit = budget_micro_usd(scenario, 1.0 + scenario.headroom_percent / 100.0)
+    limit = budget_micro_usd(scenario)
     for ask, given_up in _recommended_asks(grid.field, scenario, limit):
         choice = cheapest(contest(grid, ask))
         if choice is not None:
@@ -65,7 +66,7 @@ def _recommended_asks(field: Field, scenario: Scenario, limit: int | None) -> It
 
 def high_end_choice(grid: Grid, scenario: Scenario, recommended: Choice) -> TierChoice:
     """Find the best quality that the budget allows, latency targets met with margin."""
-    limit = budget_micro_usd(scenario, 1.0 + scenario.headroom_percent / 100.0)
+    limit = budget_micro_usd(scenario)
     bill_limit = HIGH_END_COST_FACTOR * recommended.bill if limit is None else None
     factor = 1.0 + scenario.headroom_percent / 100.0
     ask = Ask(scenario, factor, HIGH_END_SLO_FACTOR, limit, grid.field.lossless, bill_limit=bill_limit)

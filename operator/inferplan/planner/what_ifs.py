@@ -52,9 +52,27 @@ def speculative_speedup(acceptance: float, draft_tokens: int, draft_cost: float)
     return expected / (1 + draft_tokens * draft_cost)
 
 
+def _bound_by_memory(scenario: Scenario, plan: Plan) -> bool:
+    """Whether reading the weights takes longer than the arithmetic of a mean step, prompts that share it included.
+
+    Notes
+    -----
+    A running sequence brings one token to a step and its share of its prompt: ``1 + prompt / output``. Arithmetic
+    takes over at ``peak / bandwidth x bytes per weight / 2`` tokens.
+    """
+    configuration, work = plan.configuration, scenario.workload
+    peak = configuration.gpu.peak(configuration.compute_dtype)
+    if peak is None or work.output.mean < 1:
+        return False
+    fresh = work.prompt.mean - work.shared_prefix_tokens
+    tokens = plan.estimate.running_batch * (1.0 + fresh / work.output.mean)
+    bytes_per_weight = configuration.method.weight_bits / 8
+    return tokens < peak / configuration.gpu.hbm_bandwidth_bytes_per_s * bytes_per_weight / 2
+
+
 def _speculative(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
     del best
-    if scenario.task is not Task.GENERATION:
+    if scenario.task is not Task.GENERATION or not _bound_by_memory(scenario, plan):
         return
     speedup = speculative_speedup(ASSUMED_SPECULATIVE_ACCEPTANCE, ASSUMED_DRAFT_TOKENS, ASSUMED_DRAFT_COST)
     before = plan.estimate.tpot.p50.expected * 1e3
@@ -88,8 +106,8 @@ def _prefix_caching(scenario: Scenario, plan: Plan, best: Best) -> Iterator[What
         title="Prefix caching",
         assumption=f"{shared} of {work.prompt.mean} prompt tokens are the same for everybody and stay cached",
         effect=(
-            f"cheapest plan {cached.configuration.title} at ${cached.cost.per_month:,.0f} per month "
-            f"({change:+,.0f} against the chosen one)"
+            f"cheapest plan {cached.configuration.title} at ${cached.cost.per_month:,.2f} per month "
+            f"(${-change:,.2f} less than the chosen one)"
         ),
         cost_per_month=cached.cost.per_month,
     )

@@ -127,5 +127,5 @@ class Budget(SpecModel):
     )
     enforcement: Relaxed[Enforcement] = Field(
         default=Enforcement.BLOCK,
-        description="Block: a plan above the budget is no plan. Warn: it is one, with a caution.",
+        description="Block: a plan above the budget is no plan, pinned or not. Warn: it is one, with a caution.",
     )
