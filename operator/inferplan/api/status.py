@@ -13,6 +13,7 @@ from inferplan.api.v1alpha1.status import (
     ChangeStatus,
     Condition,
     ConditionStatus,
+    EvidenceStatus,
     GrowthStatus,
     InfeasibilityStatus,
     InferenceScenarioStatus,
@@ -107,7 +108,7 @@ def _no_plan(outcome: Outcome) -> str:
         return "no plan"
     reasons = ", ".join(found.binding) or "nothing to choose from"
     nearest = found.nearest[0] if found.nearest else None
-    tail = "" if nearest is None else f"; feasible with {nearest.text}: {nearest.plan.configuration.title}"
+    tail = "" if nearest is None else f"; feasible with {nearest.text}: {nearest.plan.title}"
     return f"no feasible plan: {reasons}{tail}"
 
 
@@ -160,6 +161,7 @@ def _rejected(found: RejectionSummary) -> RejectedStatus:
 def _infeasibility(found: Infeasibility) -> InfeasibilityStatus:
     return InfeasibilityStatus(
         binding=found.binding,
+        evidence=tuple(EvidenceStatus(code=item.code, **_example(item).model_dump()) for item in found.evidence),
         nearest_miss=None if found.nearest_miss is None else _example(found.nearest_miss),
         nearest=tuple(
             RelaxationStatus(
@@ -168,7 +170,7 @@ def _infeasibility(found: Infeasibility) -> InfeasibilityStatus:
                     for change in item.changes[:8]
                 ),
                 text=shorten(item.text, TEXT),
-                plan=line(item.plan.configuration.title),
+                plan=line(item.plan.title),
                 usd_per_hour=decimal_text(item.plan.cost.per_hour),
             )
             for item in found.nearest[:16]
@@ -183,7 +185,7 @@ def _growth(step: GrowthStep) -> GrowthStatus:
     cost = cost_status(plan.cost)
     return GrowthStatus(
         factor=step.factor,
-        plan=line(plan.configuration.title),
+        plan=line(plan.title),
         replicas=plan.configuration.replicas,
         usd_per_month=cost.usd_per_month,
         usd_per_request=cost.usd_per_request,

@@ -65,6 +65,12 @@ class Plan:
     source: str
     """Where the GPUs come from: ``Market``, ``Cluster`` or ``Owned``."""
 
+    @property
+    def title(self) -> str:
+        """The configuration in one line, and the reason codes of what it misses."""
+        missed = f", misses {', '.join(dict.fromkeys(miss.code for miss in self.misses))}" if self.misses else ""
+        return f"{self.configuration.title}{missed}"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -94,6 +100,8 @@ class Infeasibility:
     binding: tuple[ReasonCode, ...]
     nearest_miss: Rejection | None
     nearest: tuple[Relaxation, ...]
+    evidence: tuple[Rejection, ...] = ()
+    """For each binding reason the candidate that came nearest, with limit and actual value where they are numbers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,7 +133,7 @@ def compute_dtype(model: ModelSpec, gpu: GpuSpec, engine: EngineSpec) -> Dtype:
 
 def build_shapes(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]) -> ShapeTable:
     """Cross everything with everything; nothing is left out here, the constraints do that with a reason."""
-    weights = tuple(entry for model in models for entry in _weights(catalog, model))
+    weights = tuple(entry for model in models for entry in _weights(catalog, model, engines))
     kv_dtypes: tuple[Dtype | None, ...] = (None, Dtype.FP8)
     parallel = [(tp, 1) for tp in TP_SIZES] + [(0, pp) for pp in PP_SIZES if pp > 1]
     axes = np.indices((len(weights), len(engines), len(catalog.gpus), len(parallel), len(kv_dtypes)))
@@ -160,8 +160,9 @@ def _largest_tp(gpu: GpuSpec) -> int:
     return max((tp for tp in TP_SIZES if tp <= max(gpu.node_sizes)), default=1)
 
 
-def _weights(catalog: Catalog, model: ModelSpec) -> list[Weights]:
-    """Checkpoints that exist, and those that an engine makes from the 16-bit one while loading."""
+def _weights(catalog: Catalog, model: ModelSpec, engines: Sequence[EngineSpec]) -> list[Weights]:
+    """Checkpoints that exist, and those that one of the engines makes from the 16-bit one while loading."""
+    running = {engine.id for engine in engines}
     entries = []
     offered = set()
     sixteen_bit = None
@@ -175,7 +176,7 @@ def _weights(catalog: Catalog, model: ModelSpec) -> list[Weights]:
             sixteen_bit = checkpoint
     if sixteen_bit is not None:
         for method in catalog.methods:
-            if method.made_while_loading and method.quantization not in offered:
+            if method.made_while_loading and method.quantization not in offered and running & set(method.engines):
                 made = replace(sixteen_bit, method=method.id, quantization=method.quantization, made_while_loading=True)
                 entries.append(Weights(model, made, method))
     return entries

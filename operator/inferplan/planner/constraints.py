@@ -6,7 +6,7 @@ Each check looks at one thing and may be called alone. A check of weights or GPU
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, QuantizationMethod, Task
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import Lossy, Scenario
+from inferplan.domain.scenario import Lossy, Pin, Scenario
 from inferplan.planner.candidates import ShapeTable, Weights, compute_dtype
 from inferplan.planner.supply import Supply
 
@@ -63,24 +63,50 @@ def is_lossless(weights: Weights) -> bool:
     return recovery is not None and recovery >= LOSSLESS_RECOVERY_PERCENT
 
 
-def _matches(model: ModelSpec, pattern: str) -> bool:
+def matches(model: ModelSpec, pattern: str) -> bool:
+    """Whether a shell pattern names a model: its id, an alias or its family."""
     names = (model.id, *model.aliases, model.family)
     return any(fnmatchcase(name.casefold(), pattern.casefold()) for name in names)
 
 
-# ── checks of weights, in order ──────────────────────────────────────────────────────────────────────────
+# ── what a pin leaves ────────────────────────────────────────────────────────────────────────────────────
 
 
-def pinned_weights(weights: Weights, scenario: Scenario) -> Finding | None:
-    """Turn down models and formats other than the pinned ones."""
-    pin = scenario.pin
-    if pin is None:
+def pinned_model(weights: Weights, pin: Pin) -> Finding | None:
+    """Turn down models other than the pinned one."""
+    if pin.model is None or matches(weights.model, pin.model):
         return None
-    if pin.model is not None and not _matches(weights.model, pin.model):
-        return Finding(detail=f"pinned model is {pin.model}")
-    if pin.quantization is not None and not same_format(pin.quantization, weights.checkpoint.quantization):
-        return Finding(detail=f"pinned quantization is {pin.quantization}")
-    return None
+    return Finding(detail=f"pinned model is {pin.model}")
+
+
+def pinned_checkpoint(table: Sequence[Weights], pin: Pin) -> list[Finding | None]:
+    """Turn down a pinned model that nobody publishes in the pinned format, and that no engine brings into it."""
+    wanted = pin.quantization
+    if pin.model is None or wanted is None:
+        return [None] * len(table)
+    ours = [w for w in table if pinned_model(w, pin) is None]
+    if not ours or any(same_format(wanted, w.checkpoint.quantization) for w in ours):
+        return [None] * len(table)
+    formats = list(dict.fromkeys(w.checkpoint.quantization for w in ours))
+    detail = f"there is {', '.join(formats)}; make {wanted} weights (llm-compressor) and name them in model.custom"
+    return [Finding(detail=detail)] * len(table)
+
+
+def pinned_format(weights: Weights, pin: Pin) -> Finding | None:
+    """Turn down weight formats other than the pinned one."""
+    if pin.quantization is None or same_format(pin.quantization, weights.checkpoint.quantization):
+        return None
+    return Finding(detail=f"pinned quantization is {pin.quantization}")
+
+
+def pinned_gpu(gpu: GpuSpec, pin: Pin) -> Finding | None:
+    """Turn down GPUs other than the pinned one."""
+    if pin.gpu is None or gpu.id == pin.gpu:
+        return None
+    return Finding(detail=f"pinned GPU is {pin.gpu}")
+
+
+# ── checks of weights, in order ──────────────────────────────────────────────────────────────────────────
 
 
 def model_allowed(weights: Weights, scenario: Scenario) -> Finding | None:
@@ -90,9 +116,9 @@ def model_allowed(weights: Weights, scenario: Scenario) -> Finding | None:
         return Finding(detail=f"a {model.task} model; the task is {scenario.task}")
     if policy.custom is not None:
         return None
-    if policy.allow is not None and not any(_matches(model, pattern) for pattern in policy.allow):
+    if policy.allow is not None and not any(matches(model, pattern) for pattern in policy.allow):
         return Finding(detail="not in model.allow")
-    if any(_matches(model, pattern) for pattern in policy.deny):
+    if any(matches(model, pattern) for pattern in policy.deny):
         return Finding(detail="in model.deny")
     return None
 
@@ -166,7 +192,6 @@ def max_model_len(scenario: Scenario) -> int:
 WeightCheck = Callable[[Weights, Scenario], Finding | None]
 
 WEIGHT_CHECKS: tuple[tuple[ReasonCode, WeightCheck], ...] = (
-    (ReasonCode.PIN_MISMATCH, pinned_weights),
     (ReasonCode.MODEL_NOT_ALLOWED, model_allowed),
     (ReasonCode.MODEL_NOT_SIZABLE, model_sizable),
     (ReasonCode.CONTEXT_OVER_MODEL_LIMIT, context_within_model),
@@ -208,15 +233,6 @@ def same_format(wanted: Quantization, given: Quantization) -> bool:
 # ── checks of GPUs, in order ─────────────────────────────────────────────────────────────────────────────
 
 
-def pinned_gpu(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Finding | None:
-    """Turn down GPUs other than the pinned one."""
-    del supply
-    pin = scenario.pin
-    if pin is None or pin.gpu is None or gpu.id == pin.gpu:
-        return None
-    return Finding(detail=f"pinned GPU is {pin.gpu}")
-
-
 def gpu_allowed(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Finding | None:
     """Apply ``hardware.allow`` and ``hardware.deny``."""
     del supply
@@ -247,7 +263,6 @@ def gpu_in_inventory(gpu: GpuSpec, scenario: Scenario, supply: Supply) -> Findin
 GpuCheck = Callable[[GpuSpec, Scenario, Supply], Finding | None]
 
 GPU_CHECKS: tuple[tuple[ReasonCode, GpuCheck], ...] = (
-    (ReasonCode.PIN_MISMATCH, pinned_gpu),
     (ReasonCode.GPU_NOT_ALLOWED, gpu_allowed),
     (ReasonCode.NO_OFFERING, gpu_offered),
     (ReasonCode.NO_INVENTORY, gpu_in_inventory),
@@ -296,7 +311,13 @@ def quantization_runs(table: ShapeTable) -> Verdict:
 
     limit = np.array([w.method.min_compute_capability / 10 for w in table.weights])[table.weight]
     actual = np.array([(g.compute_capability or 0) / 10 for g in table.gpus])[table.gpu]
-    return Verdict(_pairwise(table, refuses), limit, actual, "compute capability")
+    return _below(_pairwise(table, refuses), limit, actual, "compute capability")
+
+
+def _below(fails: NDArray[np.bool_], limit: NDArray[np.float64], actual: NDArray[np.float64], unit: str) -> Verdict:
+    """Tell numbers only where they are the reason; the others fail for what is no number."""
+    numeric = actual < limit
+    return Verdict(fails, np.where(numeric, limit, np.nan), np.where(numeric, actual, np.nan), unit)
 
 
 def kv_dtype_runs(table: ShapeTable) -> Verdict:
@@ -305,13 +326,14 @@ def kv_dtype_runs(table: ShapeTable) -> Verdict:
     for e, engine in enumerate(table.engines):
         known = dict(engine.kv_dtypes)
         for k, dtype in enumerate(table.kv_dtypes):
-            lowest[e, k] = 0 if dtype is None else known.get(dtype, 10_000)
+            lowest[e, k] = 0 if dtype is None else known.get(dtype, np.inf)
     capability = np.array([g.compute_capability or 0 for g in table.gpus])[table.gpu]
     keeps = np.array([any(group.kind.value != "linear" for group in w.model.attention) for w in table.weights])
     limit = lowest[table.engine, table.kv]
     pointless = (table.kv > 0) & ~keeps[table.weight]
     pooling = (table.kv > 0) & np.array([w.model.task is Task.CLASSIFICATION for w in table.weights])[table.weight]
-    return Verdict((capability < limit) | pointless | pooling, limit / 10, capability / 10, "compute capability")
+    numbers = np.where(np.isfinite(limit), limit / 10, np.nan)
+    return _below((capability < limit) | pointless | pooling, numbers, capability / 10, "compute capability")
 
 
 def tp_divides(table: ShapeTable) -> Verdict:
@@ -323,8 +345,9 @@ def tp_divides(table: ShapeTable) -> Verdict:
     layers = np.array([w.model.layers for w in table.weights])[table.weight]
     uneven = (heads % table.tp != 0) | ((np.maximum(kv_heads, table.tp) % np.minimum(kv_heads, table.tp)) != 0)
     split = np.where(group > 0, (width // table.tp) % np.maximum(group, 1), 0)
-    uneven |= (table.tp > 1) & ((width % table.tp != 0) | (split != 0))
-    return Verdict(uneven | (layers < table.pp), heads.astype(float), table.tp.astype(float), "attention heads")
+    elsewhere = (table.tp > 1) & ((width % table.tp != 0) | (split != 0)) | (layers < table.pp)
+    limit, actual = (np.where(uneven, count, np.nan) for count in (heads, table.tp))
+    return Verdict(uneven | elsewhere, limit, actual, "attention heads")
 
 
 def _row_split_width(model: ModelSpec) -> int:

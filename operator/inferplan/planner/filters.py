@@ -28,6 +28,10 @@ from inferplan.planner.constraints import (
     Finding,
     max_model_len,
     overridden,
+    pinned_checkpoint,
+    pinned_format,
+    pinned_gpu,
+    pinned_model,
 )
 from inferplan.planner.field import Field, make_field
 from inferplan.planner.supply import Supply
@@ -180,14 +184,14 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
     """Apply the scenario's own filters, then what the catalog alone decides, then memory for its sequences."""
     table, count = static.everything, len(static.everything)
     sieve = _Sieve(np.full(count, -1, dtype=np.int64), np.full(count, np.nan), np.full(count, np.nan))
+    if scenario.pin is not None:
+        _pinned(sieve, table, scenario.pin)
     for reason, check in WEIGHT_CHECKS:
         if not overridden(reason, scenario):
             sieve.spread(reason, [check(w, scenario) for w in table.weights], table.weight)
     for reason, gpu_check in GPU_CHECKS:
         if not overridden(reason, scenario):
             sieve.spread(reason, [gpu_check(g, scenario, supply) for g in table.gpus], table.gpu)
-    if scenario.pin is not None:
-        _pinned_shape(sieve, table, scenario.pin)
     for index, (reason, unit) in enumerate(zip(static.reasons, static.units, strict=True)):
         sieve.turn_down(reason, static.code == index, unit, static.limit, static.actual)
     open_ = np.flatnonzero(sieve.code[static.runnable] < 0)
@@ -208,6 +212,15 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
         details=sieve.details,
         field=make_field(scenario, static.shapes.take(open_[keep]), replica.take(keep), supply),
     )
+
+
+def _pinned(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
+    """Leave what the pin asks for, before anything else is checked: other reasons then speak of nothing but that."""
+    sieve.spread(ReasonCode.PIN_MISMATCH, [pinned_gpu(g, pin) for g in table.gpus], table.gpu)
+    sieve.spread(ReasonCode.PIN_MISMATCH, [pinned_model(w, pin) for w in table.weights], table.weight)
+    sieve.spread(ReasonCode.CHECKPOINT_MISSING, pinned_checkpoint(table.weights, pin), table.weight)
+    sieve.spread(ReasonCode.PIN_MISMATCH, [pinned_format(w, pin) for w in table.weights], table.weight)
+    _pinned_shape(sieve, table, pin)
 
 
 def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from inferplan.domain.plan import Plan
+from inferplan.domain.plan import Change, Plan
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Budget, Scenario, Slo
+
+CONTEXT_GRAIN_TOKENS = 256
+"""Contexts are offered in multiples of this."""
 
 Part = TypeVar("Part", Slo, Budget)
 
@@ -20,6 +23,8 @@ class Setting:
     to: str
     scenario: Scenario
     text: str
+    also: tuple[Change, ...] = ()
+    """Other fields that have to be written with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +41,8 @@ class Knob:
         The scenario without the requirement.
     minimise
         What the search minimises to find the smallest sufficient value: ``cost``, ``ttft``, ``tpot``, ``e2e``,
-        ``duration``, ``gpus``, ``price`` (of an hour), ``quality`` (the loss of it); ``load`` and ``context`` are
-        bisected.
+        ``duration``, ``gpus``, ``price`` (of an hour), ``quality`` (the loss of it). What has a share
+        (``load``, ``context``, ``replicas``, ``batch``) is bisected for the largest that works.
     fit
         From the scenario in which it is dropped and the plan found to the value to put back.
     """
@@ -49,6 +54,9 @@ class Knob:
     fit: Callable[[Scenario, Plan], Setting]
     reason: ReasonCode | None = None
     """Reason of rejection that the requirement stands for; None for a pin, which stands for many."""
+    unasked: Scenario | None = None
+    """``dropped``, with no target of latency either: a full pin is obeyed if it can run at all, so the smallest change
+    that lets it run counts, whatever that misses. None where nothing would be obeyed."""
 
 
 def without(value: Part, attribute: str) -> Part:
@@ -60,3 +68,8 @@ def without(value: Part, attribute: str) -> Part:
 def listed(values: tuple[str, ...]) -> str:
     """Write a list as YAML does."""
     return f"[{', '.join(values)}]"
+
+
+def longest_request(scenario: Scenario) -> int:
+    """Tokens of a long prompt with a long answer: no context may be shorter."""
+    return scenario.workload.prompt.p95 + scenario.workload.output.p95

@@ -1,4 +1,4 @@
-"""Knobs of the means: which models, whose GPUs, how many; and what a pin fixes."""
+"""Knobs of the means: which models and engines, whose GPUs, how many."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import Any
 from inferplan.domain.hardware import Terms
 from inferplan.domain.plan import Plan
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import HardwareSource, Pin, Scenario
+from inferplan.domain.scenario import HardwareSource, Scenario
+from inferplan.planner.constraints import matches
 from inferplan.planner.knob import Knob, Setting, listed
 
 LARGEST_FLEET_GPUS = 2_048
 """How far the question "how many GPUs would do" is followed."""
-WHOLE_PIN = "select.pin"
+_ENGINE_NAMES = {"vllm": "vLLM", "tgi": "TGI"}
+"""Engines as the spec writes them."""
 
 
 def model_knobs(scenario: Scenario) -> list[Knob]:
@@ -37,12 +39,34 @@ def model_knobs(scenario: Scenario) -> list[Knob]:
         found.append(
             Knob("model.allow", listed(policy.allow), dropped, "cost", fit_model, ReasonCode.MODEL_NOT_ALLOWED)
         )
+    if policy.deny and policy.custom is None:
+
+        def fit_deny(open_: Scenario, plan: Plan) -> Setting:
+            used = plan.configuration.model
+            narrower = tuple(pattern for pattern in policy.deny if not matches(used, pattern))
+            changed = replace(open_, model=replace(open_.model, deny=narrower))
+            return Setting(listed(narrower), changed, f"allow {used.id}")
+
+        dropped = replace(scenario, model=replace(policy, deny=()))
+        found.append(Knob("model.deny", listed(policy.deny), dropped, "cost", fit_deny, ReasonCode.MODEL_NOT_ALLOWED))
     if policy.licenses is not None:
         dropped = replace(scenario, model=replace(policy, licenses=None))
         found.append(
             Knob("model.licenses", listed(policy.licenses), dropped, "cost", fit_license, ReasonCode.LICENSE_DENIED)
         )
     return found
+
+
+def engine_knobs(scenario: Scenario) -> list[Knob]:
+    """Whether vLLM, which runs most, may be used as well."""
+    allowed = scenario.engine.allow
+    if "vllm" in allowed or (scenario.pin is not None and scenario.pin.engine is not None):
+        return []
+    names = tuple(_ENGINE_NAMES.get(engine, engine) for engine in allowed)
+    wider = (*allowed, "vllm")
+    dropped = replace(scenario, engine=replace(scenario.engine, allow=wider))
+    to = listed((*names, _ENGINE_NAMES["vllm"]))
+    return [Knob("engine.allow", listed(names), dropped, "cost", _keep(to, "vLLM"), ReasonCode.ENGINE_UNSUPPORTED)]
 
 
 def hardware_knobs(scenario: Scenario) -> list[Knob]:
@@ -70,12 +94,13 @@ def hardware_knobs(scenario: Scenario) -> list[Knob]:
         reason = ReasonCode.NO_INVENTORY if field == "source" else reasons.get(field, ReasonCode.NO_OFFERING)
         return Knob(f"hardware.{field}", current, open_, "cost", fit, reason)
 
+    free = scenario.pin is None or scenario.pin.gpu is None
     fleet = dropped(maximum_gpus=LARGEST_FLEET_GPUS)
     elsewhere, anyone = dropped(regions=None), dropped(providers=None)
     spot, market = dropped(terms=(*policy.terms, Terms.SPOT)), dropped(source=HardwareSource.MARKET)
     offered = (
-        (policy.allow is not None, knob("allow", listed(policy.allow or ()), dropped(allow=None), fit_gpu)),
-        (bool(policy.deny), knob("deny", listed(policy.deny), dropped(deny=()), fit_gpu)),
+        (free and policy.allow is not None, knob("allow", listed(policy.allow or ()), dropped(allow=None), fit_gpu)),
+        (free and bool(policy.deny), knob("deny", listed(policy.deny), dropped(deny=()), fit_gpu)),
         (
             policy.maximum_gpus < LARGEST_FLEET_GPUS,
             Knob(
@@ -115,37 +140,3 @@ def hardware_knobs(scenario: Scenario) -> list[Knob]:
 def _keep(to: str, words: str) -> Callable[[Scenario, Plan], Setting]:
     """Leave the requirement dropped: there is no value in between."""
     return lambda open_, _: Setting(to, open_, words)
-
-
-def pin_knobs(scenario: Scenario, pin: Pin) -> list[Knob]:
-    """Every field of a pin, and the pin as a whole."""
-    fields = (
-        ("model", "model", lambda plan: plan.configuration.model.id),
-        ("quantization", "quantization", lambda plan: plan.configuration.checkpoint.quantization),
-        ("gpu", "gpu", lambda plan: plan.configuration.gpu.id),
-        ("gpusPerReplica", "gpus_per_replica", lambda plan: plan.configuration.gpus_per_replica),
-        ("replicas", "replicas", lambda plan: plan.configuration.replicas),
-        ("maxNumSeqs", "max_num_seqs", lambda plan: plan.configuration.max_num_seqs),
-    )
-    found = []
-    for path, attribute, read in fields:
-        pinned = getattr(pin, attribute)
-        if pinned is None:
-            continue
-
-        def fit(
-            open_: Scenario,
-            plan: Plan,
-            path: str = path,
-            attribute: str = attribute,
-            read: Callable[[Plan], Any] = read,
-        ) -> Setting:
-            value = read(plan)
-            again = replace(open_, pin=replace(open_.pin or Pin(), **{attribute: value}))
-            return Setting(str(value), again, f"{path} {value}")
-
-        dropped = replace(scenario, pin=replace(pin, **{attribute: None}))
-        found.append(Knob(f"select.pin.{path}", str(pinned), dropped, "cost", fit))
-    everything = replace(scenario, pin=None)
-    found.append(Knob(WHOLE_PIN, "set", everything, "cost", lambda open_, _: Setting("(unset)", open_, "no pin")))
-    return found

@@ -11,14 +11,15 @@ from inferplan.domain.cluster import Inventory
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.plan import Infeasibility, Outcome, Plan, SearchSpace
 from inferplan.domain.reasons import ReasonCode, Rejection
-from inferplan.domain.scenario import HardwareSource, Scenario, Tier
+from inferplan.domain.scenario import HardwareSource, Pin, Scenario, Tier
 from inferplan.planner.advice import assumptions, cautions, recommendations
 from inferplan.planner.assemble import assemble
+from inferplan.planner.budget import budget_micro_usd
 from inferplan.planner.candidates import BATCH_LIMITS, custom_model
 from inferplan.planner.constraints import max_model_len
 from inferplan.planner.contest import Contest, Grid, contest, make_grid
 from inferplan.planner.explain import Step, Subject, explain
-from inferplan.planner.field import Field, budget_micro_usd
+from inferplan.planner.field import Field
 from inferplan.planner.filters import Filtered, StaticTable, build_static, filter_shapes
 from inferplan.planner.growth import growth
 from inferplan.planner.load import replica_load
@@ -158,11 +159,12 @@ class Planner:
         rejections = turned_rejections(attempt.filtered, attempt.contest)
         if scenario.pin is not None and {r.code for r in rejections} == {ReasonCode.CONTEXT_OVER_MODEL_LIMIT}:
             rejections = (*rejections, *self._beyond_context(scenario, inventory))
-        return Infeasibility(
-            binding=_binding(rejections, relaxed.reasons, pinned=scenario.pin is not None),
-            nearest_miss=_nearest(rejections),
-            nearest=relaxed.offers,
-        )
+        binding = _binding(rejections, relaxed.reasons, scenario.pin)
+        speaking = tuple(rejection for rejection in rejections if rejection.code in binding)
+        counted = summarise(attempt.filtered, attempt.contest).by_reason
+        known = {entry.code: entry.example for entry in counted} | {entry.code: entry for entry in rejections}
+        evidence = tuple(known[code] for code in binding if code in known)
+        return Infeasibility(binding, _nearest(speaking or rejections), relaxed.offers, evidence)
 
     def _beyond_context(self, scenario: Scenario, inventory: Inventory | None) -> tuple[Rejection, ...]:
         """What else would stop a pin that already fails on its context: a person wants all of it at once."""
@@ -175,7 +177,7 @@ class Planner:
         static = build_static(self._catalog, (endless,), engines)
         filtered = filter_shapes(static, scenario, self._supply(scenario, inventory))
         found = contest(make_grid(filtered.field), Ask(scenario, budget_micro_usd=budget_micro_usd(scenario)))
-        return turned_rejections(filtered, found)
+        return () if cheapest(found) is not None else turned_rejections(filtered, found)
 
     def _static_table(self, scenario: Scenario) -> StaticTable:
         engines = self._engines(scenario)
@@ -228,17 +230,20 @@ _UNDER_LOAD = frozenset(
 
 
 def _binding(
-    rejections: tuple[Rejection, ...], loosened: tuple[ReasonCode, ...], *, pinned: bool
+    rejections: tuple[Rejection, ...], loosened: tuple[ReasonCode, ...], pin: Pin | None
 ) -> tuple[ReasonCode, ...]:
-    """Reasons that stand in the way: of a pin all, otherwise those under load and those whose loosening helps.
+    """Reasons that stand in the way, each once: of a full pin all, otherwise those whose loosening helps.
 
-    Each once; if neither is known, whatever turned candidates down.
+    If no loosening helps (or what helps is a pin, which stands for many reasons), those met under load; if nothing got
+    so far, whatever turned candidates down.
     """
     found = tuple(dict.fromkeys(rejection.code for rejection in rejections))
-    if pinned:
+    if pin is not None and pin.is_full:
         return found
     under_load = tuple(code for code in found if code in _UNDER_LOAD)
-    return tuple(dict.fromkeys((*under_load, *loosened))) or found
+    # less load is always a way out; it binds only where load was too much for somebody
+    helps = tuple(code for code in loosened if code is not ReasonCode.LOAD_OVER_CAPACITY or code in found)
+    return helps or under_load or found
 
 
 def _nearest(rejections: tuple[Rejection, ...]) -> Rejection | None:

@@ -7,13 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from decimal import ROUND_CEILING, Decimal
 
-from inferplan.domain.plan import Plan
+from inferplan.domain.plan import Change, Plan
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Lossy, Scenario
-from inferplan.planner.knob import Knob, Setting, listed, without
-
-CONTEXT_GRAIN_TOKENS = 256
-"""Contexts are offered in multiples of this."""
+from inferplan.domain.units import SECONDS_PER_MINUTE
+from inferplan.planner.knob import CONTEXT_GRAIN_TOKENS, Knob, Setting, listed, longest_request, without
 
 _CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
 
@@ -46,27 +44,35 @@ def latency_knobs(scenario: Scenario) -> list[Knob]:
 
         dropped = replace(scenario, slo=without(slo, attribute))
         found.append(Knob(f"slo.{path}", f"{round(limit * 1e3)}", dropped, metric, fit, reason))
-    deadline = scenario.workload.deadline_s
-    if deadline is not None:
+    return [*found, *_time_knobs(scenario)]
 
-        def fit_deadline(open_: Scenario, plan: Plan) -> Setting:
-            duration = plan.estimate.run_duration_s
-            minutes = math.ceil((duration.high if duration else 0.0) / 60 * (1 + 1e-9))
-            loosened = replace(open_, workload=replace(open_.workload, deadline_s=minutes * 60.0))
-            return Setting(str(minutes), loosened, f"+{minutes - round(deadline / 60):,} min for the run")
 
-        dropped = replace(scenario, workload=replace(scenario.workload, deadline_s=None))
-        found.append(
-            Knob(
-                "workload.deadlineMinutes",
-                f"{round(deadline / 60)}",
-                dropped,
-                "duration",
-                fit_deadline,
-                ReasonCode.DEADLINE_MISSED,
-            )
+def _time_knobs(scenario: Scenario) -> list[Knob]:
+    """Time that a run may take: the deadline or the window, whichever ends first; both if one is not enough."""
+    work = scenario.workload
+    window = None if work.schedule is None else work.schedule.window_minutes
+    deadline = None if work.deadline_s is None else round(work.deadline_s / SECONDS_PER_MINUTE)
+    ends = [(deadline, "workload.deadlineMinutes"), (window, "workload.schedule.windowMinutes")]
+    limits = sorted((minutes, field) for minutes, field in ends if minutes is not None)
+    if not limits:
+        return []
+    (limit, field), *others = limits
+
+    def fit(open_: Scenario, plan: Plan) -> Setting:
+        duration = plan.estimate.run_duration_s
+        minutes = math.ceil((duration.high if duration else 0.0) / SECONDS_PER_MINUTE * (1 + 1e-9))
+        longer = replace(
+            open_.workload,
+            deadline_s=None if deadline is None else float(max(minutes, deadline) * SECONDS_PER_MINUTE),
+            schedule=None
+            if work.schedule is None
+            else replace(work.schedule, window_minutes=None if window is None else max(minutes, window)),
         )
-    return found
+        also = tuple(Change(name, str(now), str(minutes)) for now, name in others if now < minutes)
+        return Setting(str(minutes), replace(open_, workload=longer), f"+{minutes - limit:,} min for the run", also)
+
+    dropped = replace(scenario, workload=work.without_time_limit())
+    return [Knob(field, str(limit), dropped, "duration", fit, ReasonCode.DEADLINE_MISSED)]
 
 
 def load_knobs(scenario: Scenario) -> list[Knob]:
@@ -113,21 +119,27 @@ def _rate(value: float | None) -> str:
 
 
 def with_load_share(scenario: Scenario, share: float) -> Scenario | None:
-    """Scale the load down, in the units of the spec; None below one user, item or 0.001 requests/s."""
+    """Scale the load down, in the units of the spec: one user, one item or 0.001 requests/s at least.
+
+    None if that changes nothing.
+    """
     work = scenario.workload
     if work.kind is LoadKind.CLOSED_LOOP:
-        users = int((work.concurrent_users or 0) * share)
-        return replace(scenario, workload=replace(work, concurrent_users=users)) if users else None
-    if work.kind is LoadKind.OPEN_LOOP:
-        rate = math.floor((work.request_rate_rps or 0.0) * share * 1_000) / 1_000
-        return replace(scenario, workload=replace(work, request_rate_rps=rate)) if rate else None
-    items = int((work.items or 0) * share)
-    return replace(scenario, workload=replace(work, items=items)) if items else None
+        users = max(1, int((work.concurrent_users or 0) * share))
+        smaller = replace(work, concurrent_users=users) if users < (work.concurrent_users or 0) else None
+    elif work.kind is LoadKind.OPEN_LOOP:
+        rate = max(1, math.floor((work.request_rate_rps or 0.0) * share * 1_000)) / 1_000
+        smaller = replace(work, request_rate_rps=rate) if rate < (work.request_rate_rps or 0.0) else None
+    else:
+        items = max(1, int((work.items or 0) * share))
+        smaller = replace(work, items=items) if items < (work.items or 0) else None
+    return None if smaller is None else replace(scenario, workload=smaller)
 
 
 def context_knobs(scenario: Scenario) -> list[Knob]:
     """A shorter context: the planner bisects for the longest one that works, so the fit is left to it."""
-    if _longest_request(scenario) >= scenario.context_tokens:
+    pinned = scenario.pin is not None and scenario.pin.max_model_len is not None
+    if pinned or longest_request(scenario) >= scenario.context_tokens:
         return []
 
     def fit(open_: Scenario, plan: Plan) -> Setting:
@@ -138,13 +150,9 @@ def context_knobs(scenario: Scenario) -> list[Knob]:
     return [Knob("contextTokens", current, scenario, "context", fit, ReasonCode.CONTEXT_OVER_MODEL_LIMIT)]
 
 
-def _longest_request(scenario: Scenario) -> int:
-    return scenario.workload.prompt.p95 + scenario.workload.output.p95
-
-
 def with_context_share(scenario: Scenario, share: float) -> Scenario | None:
     """Shorten the context to a share of what lies beyond the longest request; None if that changes nothing."""
-    least = _longest_request(scenario)
+    least = longest_request(scenario)
     context = least + int((scenario.context_tokens - least) * share)
     context = max(least, context // CONTEXT_GRAIN_TOKENS * CONTEXT_GRAIN_TOKENS)
     return replace(scenario, context_tokens=context) if context < scenario.context_tokens else None

@@ -41,7 +41,7 @@ def _sections(outcome: Outcome, *, everything: bool) -> Iterator[Section]:
         if chosen.misses:
             yield _misses(chosen)
         yield Section(f"Analysis ({_tier(chosen)})", points=tuple(f"{SIGNS[r.kind]} {r.text}" for r in chosen.remarks))
-        yield _cost(chosen)
+        yield _cost(chosen, "item" if outcome.scenario.workload.kind is LoadKind.OFFLINE else "request")
     elif outcome.infeasibility is not None:
         yield from _no(outcome)
     if outcome.recommendations:
@@ -144,7 +144,7 @@ def _used(place: Placement) -> str:
     return f"{place.gpus_used} of {there}{share}"
 
 
-def _cost(plan: Plan) -> Section:
+def _cost(plan: Plan, what: str) -> Section:
     cost = plan.cost
     rows = tuple(
         (
@@ -157,7 +157,8 @@ def _cost(plan: Plan) -> Section:
         )
         for place in cost.placements
     )
-    notes = [f"cost per request = {numbers.usd(cost.per_hour)} / 3600 / {decimal_text(cost.requests_per_s)} requests/s"]
+    rate = f"{decimal_text(cost.requests_per_s)} {what}s/s"
+    notes = [f"cost per {what} = {numbers.usd(cost.per_hour)} / 3600 / {rate}"]
     if cost.per_million_output_tokens is not None:
         notes.append(f"{numbers.usd(cost.per_million_output_tokens)} per million output tokens")
     if cost.per_million_total_tokens is not None:
@@ -170,9 +171,7 @@ def _no(outcome: Outcome) -> Iterator[Section]:
     found = outcome.infeasibility
     if found is None:
         return
-    examples = {entry.code: entry.example for entry in outcome.rejected.by_reason}
-    if found.nearest_miss is not None:
-        examples[found.nearest_miss.code] = found.nearest_miss
+    examples = {entry.code: entry for entry in found.evidence}
     points = [f"❌ {code}: {REASON_TEXT[code]}{_numbers(examples.get(code))}" for code in found.binding]
     if found.nearest_miss is not None:
         points.append(f"nearest miss: {_example(found.nearest_miss)}")
@@ -194,7 +193,7 @@ def _offer(offer: Relaxation) -> Iterator[tuple[str, ...]]:
             change.field if first else f"and {change.field}",
             change.current,
             change.to,
-            offer.plan.configuration.title if first else "",
+            offer.plan.title if first else "",
             numbers.usd(offer.plan.cost.per_hour) if first else "",
         )
 
@@ -203,12 +202,13 @@ def _growth(outcome: Outcome) -> Section:
     rows = tuple(
         (
             f"{step.factor}×",
-            "no plan" if step.plan is None else step.plan.configuration.title,
+            "no plan" if step.plan is None else step.plan.title,
             "" if step.plan is None else f"{numbers.usd(step.plan.cost.per_month)}",
         )
         for step in outcome.growth
     )
-    return Section("Growth", table=Table(("Load", "Cheapest plan", "Per month"), rows, frozenset({2})))
+    what = "Cheapest plan" if outcome.scenario.pin is None else "Pinned plan"
+    return Section("Growth", table=Table(("Load", what, "Per month"), rows, frozenset({2})))
 
 
 def _example(rejection: Rejection) -> str:

@@ -228,9 +228,7 @@ def _impossible(row: _Row, found: Infeasibility) -> Iterator[str]:
         f"It cannot run:"
     )
     yield ""
-    examples = {entry.code: entry.example for entry in row.outcome.rejected.by_reason}
-    if found.nearest_miss is not None:
-        examples[found.nearest_miss.code] = found.nearest_miss
+    examples = {entry.code: entry for entry in found.evidence}
     for code in found.binding:
         example = examples.get(code)
         if example is None or example.limit is None or example.actual is None:

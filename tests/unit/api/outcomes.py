@@ -150,5 +150,5 @@ def make_outcome(**overrides: Any) -> Outcome:
 
 def make_infeasible_outcome() -> Outcome:
     relaxation = Relaxation((Change("hardware.maximumGpus", "1", "4"),), "4 GPUs", make_plan())
-    found = Infeasibility((ReasonCode.WEIGHTS_DONT_FIT,), REJECTION, (relaxation,))
+    found = Infeasibility((ReasonCode.WEIGHTS_DONT_FIT,), REJECTION, (relaxation,), (REJECTION,))
     return make_outcome(chosen=None, tiers=(), infeasibility=found, growth=())

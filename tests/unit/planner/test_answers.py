@@ -22,6 +22,7 @@ from inferplan.domain.scenario import (
     ModelPolicy,
     Pin,
     QualityPolicy,
+    Scenario,
     Schedule,
     Slo,
     Tier,
@@ -79,6 +80,11 @@ def test_a_pin_that_cannot_run_says_everything_that_stops_it() -> None:
     found = PLANNER.plan(make_scenario(pin=pin, workload=work, context_tokens=8192)).infeasibility
     assert found is not None
     assert found.binding == (ReasonCode.CONTEXT_OVER_MODEL_LIMIT, ReasonCode.KV_CACHE_TOO_SMALL)
+    context, cache = found.evidence
+    assert (context.limit, context.actual) == (4096, 8192)
+    assert cache.limit == 32
+    assert cache.actual is not None
+    assert cache.actual < 32
 
 
 def test_mixtral_in_sixteen_bit_does_not_fit_one_h100() -> None:
@@ -90,8 +96,118 @@ def test_mixtral_in_sixteen_bit_does_not_fit_one_h100() -> None:
     assert nearest is not None
     assert nearest.actual is not None
     assert nearest.actual > 93.4  # the weights alone
-    fields = {change.field for offer in outcome.infeasibility.nearest for change in offer.changes}
-    assert "select.pin.gpusPerReplica" in fields
+    values = {change.field: change.to for offer in outcome.infeasibility.nearest for change in offer.changes}
+    assert values["select.pin.gpusPerReplica"] == "2"
+
+
+def test_the_smallest_change_of_a_full_pin_is_the_one_with_which_it_runs_at_all() -> None:
+    pin = Pin("mistralai/Mixtral-8x7B-Instruct-v0.1", Quantization.FP16, "h100-80gb-sxm", 1, 1, 24, 2048)
+    found = PLANNER.plan(make_scenario(pin=pin, slo=Slo(95, ttft_s=0.001))).infeasibility
+    assert found is not None
+    offer = next(o for o in found.nearest if o.changes[0].field == "select.pin.gpusPerReplica")
+    assert offer.changes[0].to == "2"
+    assert offer.plan.title.endswith("misses TtftOverTarget")
+
+
+def test_the_nearest_miss_of_a_pin_is_the_pinned_configuration() -> None:
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 4, 8192)
+    outcome = PLANNER.plan(make_scenario(pin=pin, context_tokens=8192))
+    assert outcome.infeasibility is not None
+    miss = outcome.infeasibility.nearest_miss
+    assert miss is not None
+    assert (miss.code, miss.limit, miss.actual) == (ReasonCode.CONTEXT_OVER_MODEL_LIMIT, 4096, 8192)
+    assert "H100" in miss.candidate
+    offer = next(o for o in outcome.infeasibility.nearest if o.changes[0].field == "select.pin.maxModelLen")
+    assert {change.field: change.to for change in offer.changes} == {
+        "select.pin.maxModelLen": "4096",
+        "contextTokens": "4096",
+    }
+
+
+def test_the_largest_batch_limit_that_fits_is_offered() -> None:
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 1024, 2048)
+    outcome = PLANNER.plan(make_scenario(pin=pin))
+    assert outcome.infeasibility is not None
+    miss = outcome.infeasibility.nearest_miss
+    assert miss is not None
+    offer = next(o for o in outcome.infeasibility.nearest if o.changes[0].field == "select.pin.maxNumSeqs")
+    assert offer.changes[0].to == f"{miss.actual:.0f}"
+
+
+def test_growth_under_a_full_pin_says_what_it_misses() -> None:
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 4, 2048)
+    outcome = PLANNER.plan(make_scenario(pin=pin, growth_factors=(1000,)))
+    (step,) = outcome.growth
+    assert step.plan is not None
+    assert "misses TtftOverTarget" in step.plan.title
+
+
+RUNS = {"kind": LoadKind.OFFLINE, "concurrent_users": None, "think_time_s": 0.0, "items": 1_000_000}
+
+
+def run_scenario(budget: Budget | None = None, *, window: int | None = None, deadline_s: float = 86_400.0) -> Scenario:
+    work = make_workload(**RUNS, deadline_s=deadline_s, schedule=Schedule("0 2 * * *", "UTC", window))
+    return make_scenario(workload=work, slo=Slo(), budget=budget or Budget())
+
+
+def test_a_run_ends_within_the_window_of_its_schedule() -> None:
+    free, narrow = PLANNER.best(run_scenario()), PLANNER.best(run_scenario(window=60))
+    assert free is not None
+    assert narrow is not None
+    for plan, limit_s in ((free, 86_400.0), (narrow, 3_600.0)):
+        assert plan.estimate.run_duration_s is not None
+        assert plan.estimate.run_duration_s.high <= limit_s
+    assert narrow.configuration.gpus > free.configuration.gpus
+
+
+def test_a_window_that_is_too_short_is_what_has_to_be_changed() -> None:
+    scenario = run_scenario(window=1, deadline_s=120.0)
+    found = PLANNER.plan(replace(scenario, hardware=HardwarePolicy(maximum_gpus=8))).infeasibility
+    assert found is not None
+    offer = next(o for o in found.nearest if o.changes[0].field == "workload.schedule.windowMinutes")
+    assert [change.field for change in offer.changes] == ["workload.schedule.windowMinutes", "workload.deadlineMinutes"]
+    assert len({change.to for change in offer.changes}) == 1
+
+
+@pytest.mark.parametrize("figure", ["per_month", "per_request"])
+def test_a_run_may_cost_what_is_told_and_no_less(figure: str) -> None:
+    plan = PLANNER.best(run_scenario())
+    assert plan is not None
+    told = getattr(plan.cost, figure)
+    limit = f"maximum_usd_{figure}"
+    assert PLANNER.best(run_scenario(Budget(**{limit: told * Decimal("1.0001")}))) is not None
+    dear = PLANNER.plan(run_scenario(Budget(**{limit: told * Decimal("0.9")})))
+    assert dear.infeasibility is not None
+    assert dear.infeasibility.binding == (ReasonCode.OVER_BUDGET,)
+
+
+@pytest.mark.parametrize("limit", ["maximum_usd_per_hour", "maximum_usd_per_month", "maximum_usd_per_request"])
+def test_no_limit_that_only_warns_is_enforced(limit: str) -> None:
+    budget = Budget(**{limit: Decimal("0.0000001")}, enforcement=Enforcement.WARN)
+    for scenario in (make_scenario(budget=budget), run_scenario(budget)):
+        chosen = PLANNER.plan(scenario).chosen
+        assert chosen is not None
+        assert ReasonCode.OVER_BUDGET in {miss.code for miss in chosen.misses}
+
+
+def test_headroom_does_not_stretch_a_limit_per_request() -> None:
+    for dollars in ("0.0005", "0.001", "0.002", "0.004"):
+        limit = Decimal(dollars)
+        scenario = make_scenario(budget=Budget(maximum_usd_per_request=limit), headroom_percent=900)
+        for plan in PLANNER.plan(scenario).tiers:
+            assert plan.cost.per_request is not None
+            assert plan.cost.per_request <= limit
+
+
+def test_speculative_decoding_is_not_promised_where_prompts_fill_the_steps() -> None:
+    def codes(output: Lengths) -> set[str]:
+        work = make_workload(**RUNS, deadline_s=86_400.0, prompt=Lengths(1000, 1000), output=output)
+        chosen = PLANNER.plan(make_scenario(workload=work, slo=Slo())).chosen
+        assert chosen is not None
+        return {entry.code for entry in PLANNER.plan(make_scenario(workload=work, slo=Slo())).what_ifs}
+
+    assert "SpeculativeDecoding" not in codes(Lengths(4, 8))
+    assert "SpeculativeDecoding" in {entry.code for entry in PLANNER.plan(make_scenario()).what_ifs}
 
 
 @pytest.mark.parametrize(

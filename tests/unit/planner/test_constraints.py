@@ -54,22 +54,12 @@ def test_every_reason_is_documented() -> None:
 
 def test_every_check_stands_in_one_list_under_its_own_reason() -> None:
     codes = [code for code, _ in (*constraints.WEIGHT_CHECKS, *constraints.GPU_CHECKS, *constraints.SHAPE_CHECKS)]
-    assert len(set(codes)) == len(codes) - 1  # PinMismatch is asked of weights and of GPUs
+    assert len(set(codes)) == len(codes)
 
 
 @pytest.mark.parametrize(
     ("change", "check", "expected"),
     [
-        (
-            {"pin": Pin(model="Qwen/Qwen3-8B")},
-            constraints.pinned_weights,
-            Finding(detail="pinned model is Qwen/Qwen3-8B"),
-        ),
-        (
-            {"pin": Pin(quantization=Quantization.INT4)},
-            constraints.pinned_weights,
-            Finding(detail="pinned quantization is INT4"),
-        ),
         ({"model": ModelPolicy(allow=("Qwen/*",))}, constraints.model_allowed, Finding(detail="not in model.allow")),
         ({"model": ModelPolicy(deny=("meta-llama/*",))}, constraints.model_allowed, Finding(detail="in model.deny")),
         (
@@ -103,6 +93,35 @@ def test_every_check_stands_in_one_list_under_its_own_reason() -> None:
 def test_weights_are_turned_down(change: dict[str, object], check: constraints.WeightCheck, expected: Finding) -> None:
     assert check(weights(), make_scenario()) is None
     assert check(weights(), make_scenario(**change)) == expected
+
+
+def test_a_pin_turns_down_everything_else() -> None:
+    pin = Pin(model="Qwen/Qwen3-8B", quantization=Quantization.INT4, gpu="l4")
+    assert constraints.pinned_model(weights(), pin) == Finding(detail="pinned model is Qwen/Qwen3-8B")
+    assert constraints.pinned_format(weights(), pin) == Finding(detail="pinned quantization is INT4")
+    assert constraints.pinned_gpu(make_gpu(), pin) == Finding(detail="pinned GPU is l4")
+    ours = Pin(model=weights().model.id, quantization=Quantization.FP16, gpu=make_gpu().id)
+    assert constraints.pinned_model(weights(), ours) is None
+    assert constraints.pinned_format(weights(), ours) is None
+    assert constraints.pinned_gpu(make_gpu(), ours) is None
+
+
+def test_a_pinned_format_that_nobody_publishes_is_said_with_what_there_is() -> None:
+    pin = Pin(model=weights().model.id, quantization=Quantization.INT8)
+    detail = "there is FP16; make INT8 weights (llm-compressor) and name them in model.custom"
+    assert constraints.pinned_checkpoint([weights()], pin) == [Finding(detail=detail)]
+    assert constraints.pinned_checkpoint([weights()], Pin(model=pin.model, quantization=Quantization.BF16)) == [None]
+    assert constraints.pinned_checkpoint([weights()], Pin(quantization=Quantization.INT8)) == [None]
+
+
+def test_a_verdict_tells_numbers_only_where_they_are_the_reason() -> None:
+    tgi_only = make_method(id="eetq", engines=("tgi",), min_compute_capability=75)
+    elsewhere = constraints.quantization_runs(
+        shapes(model=make_model(checkpoints=(Checkpoint("a/b", "eetq", Quantization.INT8),)), method=tgi_only)
+    )
+    assert elsewhere.fails.all()
+    assert elsewhere.actual is not None
+    assert np.isnan(elsewhere.actual).all()
 
 
 def test_a_lossy_format_is_turned_down_where_loss_is_to_be_avoided() -> None:
@@ -140,12 +159,11 @@ def gpu_findings(scenario: Scenario, supply: object) -> list[Finding | None]:
 
 def test_gpus_are_turned_down() -> None:
     market = MarketSupply([make_offering()], HardwarePolicy())
-    assert gpu_findings(make_scenario(), market) == [None] * 4
-    assert gpu_findings(make_scenario(pin=Pin(gpu="t4")), market)[0] == Finding(detail="pinned GPU is t4")
-    assert gpu_findings(make_scenario(hardware=HardwarePolicy(allow=("t4",))), market)[1] is not None
-    assert gpu_findings(make_scenario(hardware=HardwarePolicy(deny=("h100-80gb-sxm",))), market)[1] is not None
-    assert gpu_findings(make_scenario(), MarketSupply([], HardwarePolicy()))[2] is not None
-    assert gpu_findings(make_scenario(), NoSupply("Cluster"))[3] is not None
+    assert gpu_findings(make_scenario(), market) == [None] * 3
+    assert gpu_findings(make_scenario(hardware=HardwarePolicy(allow=("t4",))), market)[0] is not None
+    assert gpu_findings(make_scenario(hardware=HardwarePolicy(deny=("h100-80gb-sxm",))), market)[0] is not None
+    assert gpu_findings(make_scenario(), MarketSupply([], HardwarePolicy()))[1] is not None
+    assert gpu_findings(make_scenario(), NoSupply("Cluster"))[2] is not None
 
 
 def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4() -> None:

@@ -67,6 +67,12 @@ class RejectionExample(StatusModel):
     detail: Text = Field(default="", description="Details.")
 
 
+class EvidenceStatus(RejectionExample):
+    """The nearest candidate that fell for a binding reason."""
+
+    code: Relaxed[ReasonCode] = Field(description="Reason code.")
+
+
 class RejectionStatus(StatusModel):
     """How many candidates fell for one reason."""
 
@@ -103,6 +109,9 @@ class InfeasibilityStatus(StatusModel):
     """Why there is no plan, and what would give one."""
 
     binding: tuple[Relaxed[ReasonCode], ...] = Field(default=(), max_length=64, description="Reasons that bind.")
+    evidence: tuple[EvidenceStatus, ...] = Field(
+        default=(), max_length=64, description="For each binding reason the candidate that came nearest."
+    )
     nearest_miss: RejectionExample | None = Field(default=None, description="The candidate that came nearest.")
     nearest: tuple[RelaxationStatus, ...] = Field(default=(), max_length=16, description="What would help, each alone.")
 
