@@ -20,6 +20,8 @@ TEXT = {"maximumUsdPerHour", "maximumUsdPerMonth", "maximumUsdPerRequest", "requ
 """Fields that hold text, where YAML would read a number."""
 
 LLAMA = "meta-llama/Llama-3.3-70B-Instruct"
+FULL = {"model": "Qwen/Qwen3-8B", "quantization": "FP8", "gpu": "l4", "gpusPerReplica": 1, "replicas": 8}
+NIGHTLY = {"cron": "0 2 * * *", "windowMinutes": 10}
 WISHES: dict[str, dict[str, Any]] = {
     "a first token within 20 ms": {"useCase": "Chatbot", "slo": {"timeToFirstTokenMilliseconds": 20}},
     "2 ms per token": {"useCase": "Chatbot", "slo": {"timePerOutputTokenMilliseconds": 2}},
@@ -59,6 +61,48 @@ WISHES: dict[str, dict[str, Any]] = {
                 "maxNumSeqs": 8,
             }
         },
+    },
+    "a pin with too large a batch": {"useCase": "Chatbot", "select": {"pin": {**FULL, "maxNumSeqs": 4096}}},
+    "a pin over the budget": {
+        "useCase": "Chatbot",
+        "select": {"pin": {**FULL, "maxNumSeqs": 8}},
+        "budget": {"maximumUsdPerHour": "1"},
+    },
+    "a pin with too many GPUs": {
+        "useCase": "Chatbot",
+        "select": {"pin": {**FULL, "maxNumSeqs": 8}},
+        "hardware": {"maximumGpus": 4},
+    },
+    "a pin where its GPU is not": {
+        "useCase": "Chatbot",
+        "select": {"pin": {**FULL, "maxNumSeqs": 8}},
+        "hardware": {"providers": ["aws"], "regions": ["af-south-1"]},
+    },
+    "a pin in a format that nobody publishes": {
+        "useCase": "Chatbot",
+        "select": {"pin": {**FULL, "quantization": "NVFP4", "maxNumSeqs": 8}},
+    },
+    "a pinned context beyond the model": {
+        "useCase": "Chatbot",
+        "contextTokens": 8192,
+        "select": {"pin": {"model": "meta-llama/Llama-2-7b-chat-hf", "maxModelLen": 8192}},
+    },
+    "every model denied": {"useCase": "Chatbot", "model": {"deny": ["*"]}},
+    "an engine that runs no classifier": {"useCase": "BatchClassification", "engine": {"allow": ["TGI"]}},
+    "a month of runs for nothing": {
+        "useCase": "BatchClassification",
+        "workload": {"items": 1_000_000, "schedule": {"cron": "0 * * * *"}},
+        "budget": {"maximumUsdPerMonth": "5"},
+    },
+    "a window that is too short": {
+        "useCase": "BatchClassification",
+        "workload": {"items": 5 * 10**8, "deadlineMinutes": 15, "schedule": NIGHTLY},
+    },
+    "few users, a large model and small GPUs": {
+        "useCase": "Chatbot",
+        "workload": {"concurrentUsers": 5, "thinkTimeSeconds": 0},
+        "model": {"allow": [LLAMA]},
+        "hardware": {"allow": ["l40s"], "maximumGpus": 2},
     },
     "two things at once": {
         "useCase": "Chatbot",
