@@ -139,8 +139,8 @@ def _tables(known: Catalog) -> dict[Kind, Table]:
                     gpu.id,
                     gpu.name,
                     gigabytes(gpu.memory_bytes),
-                    f"{number(gpu.hbm_bandwidth_bytes_per_s / 1e9)} GB/s",
-                    f"{number((gpu.peak(Dtype.FLOAT16) or 0) / 1e12)} TFLOP/s",
+                    f"{number(gpu.hbm_bandwidth_bytes_per_s / 1e9, 5)} GB/s",
+                    f"{number((gpu.peak(Dtype.FLOAT16) or 0) / 1e12, 5)} TFLOP/s",
                     gpu.family,
                     _cheapest(known.offerings, gpu.id),
                 )

@@ -47,7 +47,7 @@ class Quality(SpecModel):
         default=None,
         description=(
             "Lowest acceptable quality: a named level of the catalog such as Good, or a score on a benchmark"
-            ' such as "mmlu: 65".'
+            ' such as "maker_mmlu_pro: 65".'
         ),
     )
     quantization: QuantizationPolicy = Field(

@@ -28,7 +28,7 @@ PATTERN_HINTS: dict[str, str] = {
     REPOSITORY_PATTERN: "a repository such as Qwen/Qwen3-8B",
     CRON_PATTERN: 'five cron fields, for example "0 2 * * *"',
     IMAGE_PATTERN: "an image such as registry.example.com/vllm:v0.33.0",
-    MINIMUM_PATTERN: 'a level such as Good, or a benchmark with a score such as "mmlu: 65"',
+    MINIMUM_PATTERN: 'a level such as Good, or a benchmark with a score such as "maker_mmlu_pro: 65"',
     VERSION_PATTERN: "a version such as 0.33.0",
 }
 """What each pattern means, in words: for error messages."""
