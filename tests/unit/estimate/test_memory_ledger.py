@@ -98,3 +98,9 @@ def test_communication_takes_two_gibibytes_more_with_tensor_parallelism() -> Non
     assert taken(2) == pytest.approx(2.11)
     assert taken(4) == pytest.approx(2.21)
     assert taken(1, graphs=1.0) - taken(1) == pytest.approx(0.65 + 32 * 0.018)
+
+
+def test_tgi_keeps_one_gibibyte_for_itself_whatever_the_parallel_size() -> None:
+    for tp_size in (1, 8):
+        taken = overhead_bytes(tp_size=tp_size * ONE, layers=32 * ONE, counts_graphs=ONE, is_tgi=ONE)
+        assert taken[0] == 1.0 * GIB
