@@ -42,7 +42,70 @@ def test_every_record_names_its_sources() -> None:
 
 def test_every_use_case_has_a_preset_and_levels_rise() -> None:
     assert {preset.use_case for preset in CATALOG.presets} == set(UseCase)
-    assert [level.name for level in CATALOG.levels] == ["Basic", "Good", "High", "Top"]
+    levels = [(level.name, level.metric, int(level.minimum)) for level in CATALOG.levels]
+    arena = "lmarena_text_elo_style_control"
+    assert levels == [("Basic", arena, 1200), ("Good", arena, 1300), ("High", arena, 1375), ("Top", arena, 1435)]
+
+
+@pytest.mark.parametrize(
+    ("use_case", "values"),
+    [
+        (
+            UseCase.BATCH_CLASSIFICATION,
+            {
+                "workload.items": 100000,
+                "workload.deadlineMinutes": 60,
+                "workload.promptTokens.mean": 512,
+                "workload.promptTokens.p95": 1500,
+                "contextTokens": 2048,
+                "quality.quantization.lossy": "Allow",
+                "quality.minimum": "Basic",
+            },
+        ),
+        (
+            UseCase.CHATBOT,
+            {
+                "workload.concurrentUsers": 50,
+                "workload.thinkTimeSeconds": 30,
+                "workload.promptTokens.mean": 600,
+                "workload.promptTokens.p95": 1800,
+                "workload.outputTokens.mean": 200,
+                "workload.outputTokens.p95": 500,
+                "slo.percentile": "P95",
+                "slo.timeToFirstTokenMilliseconds": 1000,
+                "slo.timePerOutputTokenMilliseconds": 80,
+                "contextTokens": 4096,
+                "quality.minimum": "Good",
+                "quality.quantization.lossy": "Allow",
+            },
+        ),
+        (
+            UseCase.CUSTOM,
+            {
+                "slo.percentile": "P95",
+                "quality.quantization.lossy": "Allow",
+            },
+        ),
+        (
+            UseCase.SUMMARIZATION,
+            {
+                "workload.requestsPerSecond": "0.5",
+                "workload.promptTokens.mean": 6000,
+                "workload.promptTokens.p95": 14000,
+                "workload.outputTokens.mean": 250,
+                "workload.outputTokens.p95": 500,
+                "slo.percentile": "P95",
+                "slo.requestLatencyMilliseconds": 10000,
+                "contextTokens": 16384,
+                "quality.minimum": "High",
+                "quality.quantization.lossy": "Avoid",
+            },
+        ),
+    ],
+)
+def test_presets_are_the_seeds_requirements(use_case: UseCase, values: dict[str, str | int]) -> None:
+    (preset,) = (entry for entry in CATALOG.presets if entry.use_case is use_case)
+    assert {entry.field: entry.value for entry in preset.values} == values
 
 
 @pytest.mark.parametrize(
