@@ -46,13 +46,14 @@ $(READY): pyproject.toml uv.lock
 	[ -x $(BIN)/python ] || $$python -m venv $(VENV); \
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); \
 	echo "setup: installing the locked dependencies"; \
-	if ! $(BIN)/uv sync --frozen --quiet --python $(BIN)/python --no-build-isolation-package inferplan; then \
+	if ! $(BIN)/uv sync --frozen --quiet --compile-bytecode --python $(BIN)/python --no-build-isolation-package inferplan; then \
 		echo "setup: uv could not; trying pip with the same hashes"; \
 		mkdir -p build; \
 		$(BIN)/uv export --frozen --quiet --no-emit-project --output-file build/locked.txt; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r build/locked.txt; \
 		$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi
+	@$(BIN)/python -m compileall -q operator/inferplan # an environment may forbid Python to write it later
 	@touch $@
 	@echo "setup: done"
 
