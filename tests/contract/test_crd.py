@@ -238,6 +238,10 @@ REFUSED = {
         " maximumPositions: 9}}}"
     ),
     "minReplicas must not exceed maxReplicas": "autoscaling: {minReplicas: 2, maxReplicas: 1}",
+    "modelAccess: Cache needs modelCacheRef, the volume that holds the weights": "deploy: {modelAccess: Cache}",
+    "batch.input and batch.output must be different files": (
+        "deploy: {batch: {volumeRef: {name: items}, input: a.jsonl, output: a.jsonl}}"
+    ),
 }
 """For every rule of the CRD a spec that it refuses; conversion must refuse the same."""
 

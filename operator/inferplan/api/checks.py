@@ -8,20 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import NamedTuple
 
+from inferplan.api.contradiction import Contradiction
+from inferplan.api.deploy_checks import deploy_makes_sense
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Dtype, Quantization, Task
 from inferplan.domain.scenario import HardwareSource
-
-
-class Contradiction(NamedTuple):
-    """A field, what is wrong with it, and how to mend it."""
-
-    path: str
-    problem: str
-    fix: str = ""
-
 
 Check = Callable[[InferenceScenarioSpec], Iterator[Contradiction]]
 
@@ -212,6 +204,7 @@ CHECKS: tuple[Check, ...] = (
     custom_model_fits,
     owned_pools_make_sense,
     replicas_make_sense,
+    deploy_makes_sense,
 )
 """Every check, in the order in which faults are reported."""
 

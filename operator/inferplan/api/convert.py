@@ -13,6 +13,7 @@ from inferplan.api.resolve import Resolved, resolve
 from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
 from inferplan.api.v1alpha1 import hardware as written_hardware
 from inferplan.api.v1alpha1 import workload as written_workload
+from inferplan.api.v1alpha1.serving import RemoteCode
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import InputError
 from inferplan.domain.hardware import OwnedPool
@@ -105,6 +106,7 @@ def to_scenario(
             version=spec.engine.version,
             image=spec.engine.image,
             extra_args=spec.engine.extra_args or (),
+            remote_code=spec.engine.remote_code is RemoteCode.ALLOW,
         ),
         tier=spec.select.tier or Tier.RECOMMENDED,
         pin=pin,

@@ -7,7 +7,7 @@ from typing import Any
 
 from inferplan.api.figures import decimal_text
 from inferplan.api.v1alpha1 import API_VERSION, KIND, InferenceScenario
-from inferplan.api.v1alpha1.serving import EngineName
+from inferplan.api.v1alpha1.serving import EngineName, RemoteCode
 from inferplan.domain.hardware import OwnedPool
 from inferplan.domain.model import LayerKind, ModelSpec, Task
 from inferplan.domain.scenario import CustomModel, Lengths, LoadKind, Pin, Scenario, Workload
@@ -212,6 +212,7 @@ def _engine(scenario: Scenario) -> dict[str, Any]:
             "version": engine.version,
             "image": engine.image,
             "extraArgs": list(engine.extra_args),
+            "remoteCode": RemoteCode.ALLOW.value if engine.remote_code else None,
         }
     )
 

@@ -170,6 +170,8 @@ class EnginePolicy:
     version: str | None = None
     image: str | None = None
     extra_args: tuple[str, ...] = ()
+    remote_code: bool = False
+    """Whether code from a model's repository may run."""
 
 
 class Tier(enum.StrEnum):
