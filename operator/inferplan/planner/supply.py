@@ -136,6 +136,8 @@ class MarketSupply:
                 terms=offer.terms,
                 as_of=offer.as_of,
                 source=offer.source,
+                vcpus=offer.vcpus,
+                memory_gib=offer.memory_gib,
             )
             for offer in sorted(counts, key=lambda o: (o.gpu_count, o.instance_type))
         )
