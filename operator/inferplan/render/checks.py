@@ -44,7 +44,7 @@ def _labels(labels: Mapping[str, str]) -> Iterator[str]:
 
 
 def _selected(body: Mapping[str, Any]) -> Iterator[str]:
-    spec = body["spec"]
+    spec = body.get("spec", {})
     if "template" not in spec or "selector" not in spec:
         return
     labels = spec["template"]["metadata"]["labels"]
@@ -55,7 +55,7 @@ def _selected(body: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _pod_specs(body: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    spec = body["spec"]
+    spec = body.get("spec", {})
     if "jobTemplate" in spec:
         spec = spec["jobTemplate"]["spec"]
     if "template" in spec:

@@ -24,6 +24,13 @@ class Owner(enum.StrEnum):
     """The user, but only where code from elsewhere may run."""
 
 
+class Command(enum.StrEnum):
+    """What of an engine is started."""
+
+    SERVER = "server"
+    BATCH = "batch"
+
+
 @dataclass(frozen=True, slots=True)
 class Flag:
     """One flag of an engine.
@@ -37,8 +44,8 @@ class Flag:
         Takes all values that follow.
     choices
         The only values, where the list is closed.
-    server
-        Belongs to the HTTP server; a batch runner does not have it.
+    commands
+        Which of the engine's commands have it.
     """
 
     name: str
@@ -46,7 +53,7 @@ class Flag:
     several: bool = False
     optional: bool = False
     choices: tuple[str, ...] = ()
-    server: bool = False
+    commands: tuple[Command, ...] = tuple(Command)
     owner: Owner | None = None
 
     @property
@@ -112,9 +119,15 @@ def read_flag_list(folder: Path) -> FlagList:
             several=record.get("nargs") == "+",
             optional=record.get("nargs") == "?",
             choices=tuple(record.get("choices", ())),
-            server=record.get("server", False),
+            commands=_commands(record),
             owner=owners.get(name),
         )
         for other in (*record.get("aliases", ()), *record.get("negations", ())):
             spellings[other] = name
     return FlagList(document["engine"], document["version"], flags, spellings)
+
+
+def _commands(record: dict[str, Any]) -> tuple[Command, ...]:
+    """``server = true`` and ``batch = true`` keep a flag to one command; without them both have it."""
+    only = tuple(command for command in Command if record.get(command.value))
+    return only or tuple(Command)

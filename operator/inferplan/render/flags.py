@@ -1,34 +1,21 @@
-"""The flags that make a plan's assumptions true, and the user's own flags after them."""
+"""The flags that make a plan's assumptions true."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inferplan.api.suggest import did_you_mean
 from inferplan.domain.deployment import Configuration
-from inferplan.domain.errors import Fault
 from inferplan.domain.model import Dtype, Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
-from inferplan.render.flag_list import Flag, FlagList, Owner
 from inferplan.render.timing import Timing
 
 HTTP_PORT = 8000
-EXTRA_ARGS = "spec.engine.extraArgs"
+LOCALHOST = "127.0.0.1"
 QUIET_PATHS = "/health,/metrics,/ping"
 TGI_WIGGLE_ROOM = 0.90
 """Share of its own fraction of the GPU that TGI takes (text-generation-inference v3.3.7, TGI_WIGGLE_ROOM)."""
-
-WHY_NOT: dict[Owner, tuple[str, str]] = {
-    Owner.PLAN: ("is decided by the plan", "say it in the scenario (select.pin, contextTokens, quality, hardware)"),
-    Owner.POD: ("is decided by how the pod is wired", "leave it out"),
-    Owner.SECRET: ("would show a secret in the pod's arguments", "name a Secret in spec.deploy"),
-    Owner.CODE: (
-        "runs code or reads files that the engine's image does not hold",
-        "set spec.engine.remoteCode: Allow if you trust them",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +72,33 @@ def vllm_engine_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
 
 def vllm_server_flags(plan: Plan, scenario: Scenario, times: Timing) -> Iterator[Argument]:
     """Flags of ``vllm serve``, the model apart."""
-    yield Argument("--served-model-name", tuple(dict.fromkeys((scenario.name, plan.configuration.model.id))))
+    yield Argument("--served-model-name", _served(plan, scenario))
     yield Argument("--port", (str(HTTP_PORT),))
     yield from vllm_engine_flags(plan, scenario)
     yield Argument("--shutdown-timeout", (str(times.drain_s),))
     yield Argument("--disable-access-log-for-endpoints", (QUIET_PATHS,))
+
+
+def vllm_local_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
+    """Flags of ``vllm serve`` for a client in the same container, the model apart."""
+    yield Argument("--served-model-name", (scenario.name,))
+    yield Argument("--host", (LOCALHOST,))
+    yield Argument("--port", (str(HTTP_PORT),))
+    yield from vllm_engine_flags(plan, scenario)
+
+
+def vllm_batch_flags(plan: Plan, scenario: Scenario, files: tuple[str, str]) -> Iterator[Argument]:
+    """Flags of ``vllm run-batch``, which takes the model as a flag."""
+    yield Argument("--input-file", (files[0],))
+    yield Argument("--output-file", (files[1],))
+    yield Argument("--model", (plan.configuration.checkpoint.repository,))
+    yield Argument("--served-model-name", _served(plan, scenario))
+    yield from vllm_engine_flags(plan, scenario)
+
+
+def _served(plan: Plan, scenario: Scenario) -> tuple[str, ...]:
+    """Names by which clients may ask for the model; the first stands in the metrics."""
+    return tuple(dict.fromkeys((scenario.name, plan.configuration.model.id)))
 
 
 def tgi_flags(plan: Plan, times: Timing) -> Iterator[Argument]:
@@ -122,92 +131,3 @@ def tgi_flags(plan: Plan, times: Timing) -> Iterator[Argument]:
         yield Argument("--kv-cache-dtype", (kv_value,))
     yield Argument("--graceful-termination-timeout", (str(times.drain_s),))
     yield Argument("--usage-stats", ("off",))
-
-
-def extra_arguments(
-    words: Sequence[str], known: FlagList, own: Iterable[Argument] = (), *, remote_code: bool, server: bool = True
-) -> tuple[tuple[Argument, ...], tuple[Fault, ...]]:
-    """Read the user's own arguments against the engine's flags.
-
-    Parameters
-    ----------
-    words
-        ``--flag``, ``--flag=value``, or ``--flag`` and its values as words of their own.
-    known
-        The engine's flags.
-    own
-        What we give already; a flag is never given twice.
-    remote_code
-        Whether code from elsewhere may run.
-    server
-        False for a batch runner, which lacks the flags of the HTTP server.
-
-    Returns
-    -------
-    tuple of Argument, tuple of Fault
-        What is understood, and everything that is wrong.
-    """
-    found: list[Argument] = []
-    faults: list[Fault] = []
-    given = {argument.name for argument in own}
-    for index, name, values in _grouped(words):
-        where = f"{EXTRA_ARGS}[{index}]"
-        flag = known.find(name)
-        fault = _fault(where, name, flag, known, remote_code=remote_code, server=server)
-        fault = fault or _value_fault(where, name, flag, values)
-        if fault is None and flag is not None and "." not in name:
-            fault = Fault(where, f"{flag.name} is given already", "leave it out") if flag.name in given else None
-            given.add(flag.name)
-        if fault is None:
-            found.append(Argument(name.replace("_", "-") if "." not in name else name, values))
-        else:
-            faults.append(fault)
-    return tuple(found), tuple(faults)
-
-
-def _grouped(words: Sequence[str]) -> Iterator[tuple[int, str, tuple[str, ...]]]:
-    """Part words into flags with their values, each with the index of its first word."""
-    index = 0
-    while index < len(words):
-        start, word = index, words[index]
-        index += 1
-        if "=" in word:
-            name, _, value = word.partition("=")
-            yield start, name, (value,)
-            continue
-        values = []
-        while index < len(words) and not words[index].startswith("--"):
-            values.append(words[index])
-            index += 1
-        yield start, word, tuple(values)
-
-
-def _fault(
-    where: str, name: str, flag: Flag | None, known: FlagList, *, remote_code: bool, server: bool
-) -> Fault | None:
-    if flag is None:
-        near = did_you_mean(name, known.names)
-        return Fault(where, f'{known.engine} {known.version} has no flag "{name}"', near)
-    if not name.startswith("--"):
-        return Fault(where, f'"{name}" is a short spelling', f"write {flag.name}")
-    if flag.server and not server:
-        return Fault(where, f"{flag.name} belongs to the server, and a batch run has none", "leave it out")
-    if flag.owner is None or (flag.owner is Owner.CODE and remote_code):
-        return None
-    problem, fix = WHY_NOT[flag.owner]
-    return Fault(where, f"{flag.name} {problem}", fix)
-
-
-def _value_fault(where: str, name: str, flag: Flag | None, values: tuple[str, ...]) -> Fault | None:
-    if flag is None:
-        return None
-    if not flag.takes_value:
-        return Fault(where, f'{name} is a switch and takes no value, "{values[0]}" was given') if values else None
-    if not values:
-        return None if flag.optional else Fault(where, f"{name} needs a value", f"write {name}=…")
-    if len(values) > 1 and not flag.several:
-        return Fault(where, f'{name} takes one value, "{values[1]}" is one too many')
-    if "." in name:
-        return None  # one key of a JSON flag: its type is not in the list
-    problem = next(filter(None, map(flag.problem, values)), "")
-    return Fault(where, f"{name}: {problem}") if problem else None

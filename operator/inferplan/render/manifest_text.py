@@ -22,6 +22,14 @@ class _Dumper(yaml.SafeDumper):
         super().increase_indent(flow, indentless=False)
 
 
+def _text(dumper: _Dumper, text: str) -> yaml.ScalarNode:
+    """Write texts of several lines as such."""
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)
+
+
 def to_yaml(manifests: Iterable[Manifest]) -> str:
     """Write manifests as one YAML stream, in the order given.
 

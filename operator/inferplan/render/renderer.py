@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,14 +20,16 @@ from inferplan.domain.manifest import Manifest
 from inferplan.domain.operation import Deploy
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
+from inferplan.render.batch import BatchRun, batch_run, is_batch
 from inferplan.render.checks import check
+from inferplan.render.command import CommandLine, command_line
 from inferplan.render.context import Context, make_context
 from inferplan.render.flag_list import FlagList, read_flag_list
-from inferplan.render.flags import Argument, extra_arguments, tgi_flags, vllm_server_flags
 
 SERVING = ("deployment", "service", "poddisruptionbudget")
 """Templates of a server, in the order in which its objects are applied."""
 SHARED = "shared"
+JOB = "Job"
 
 
 def render(
@@ -57,14 +60,24 @@ def render(
     """
     context = make_context(plan, deploy, scenario, inventory)
     folder = template_folder(plan.configuration.engine, scenario)
-    words, faults = _words(context, flag_list(folder))
+    batch = None
+    if is_batch(scenario) and deploy.batch is not None:
+        batch = batch_run(plan, scenario, deploy.batch, context.timing)
+    command, faults = command_line(plan, scenario, context.timing, flag_list(folder), batch)
     faults = (*_refusals(context), *faults)
     if faults:
         raise UnrenderableError(faults)
-    found = tuple(_manifest(_template(folder, name), context, words) for name in SERVING)
+    found = tuple(_manifest(_template(folder, name), context, command, batch) for name in _templates(batch))
     for manifest in found:
         check(manifest, context)
     return found
+
+
+def _templates(batch: BatchRun | None) -> tuple[str, ...]:
+    """Templates of a plan's objects, in the order in which they are applied."""
+    if batch is None:
+        return SERVING
+    return (*(("configmap",) if batch.needs_driver else ()), "job" if batch.schedule is None else "cronjob")
 
 
 def template_folder(engine: EngineSpec, scenario: Scenario) -> Path:
@@ -94,20 +107,14 @@ def _refusals(context: Context) -> Iterator[Fault]:
             " and only replicas within one node can be deployed yet",
             "pin fewer gpusPerReplica, or allow a GPU with more memory",
         )
-
-
-def _words(context: Context, known: FlagList) -> tuple[tuple[str, ...], tuple[Fault, ...]]:
-    """Words of the engine's command line, the user's own last, and what is wrong with those."""
-    plan, scenario = context.plan, context.scenario
-    own: list[Argument] = []
-    first: tuple[str, ...] = ()
-    if known.engine == "vllm":
-        first = (context.chosen.checkpoint.repository,)
-        own.extend(vllm_server_flags(plan, scenario, context.timing))
-    else:
-        own.extend(tgi_flags(plan, context.timing))
-    extra, faults = extra_arguments(scenario.engine.extra_args, known, own, remote_code=scenario.engine.remote_code)
-    return (*first, *(word for argument in (*own, *extra) for word in argument.words)), faults
+    if is_batch(context.scenario) and context.deploy.batch is None:
+        yield Fault(
+            "spec.deploy.batch",
+            "a batch run needs to know where its items are",
+            "name a volume: batch: {volumeRef: {name: items}}",
+        )
+    if is_batch(context.scenario) and chosen.engine.id != "vllm":
+        yield Fault("spec.engine.allow", f"{chosen.engine.name} has no batch runner", "allow vLLM")
 
 
 @functools.cache
@@ -130,11 +137,24 @@ def _template(folder: Path, name: str) -> str:
     return str(own.relative_to(root)) if own.exists() else f"{SHARED}/{name}.yaml.j2"
 
 
-def _manifest(template: str, context: Context, words: tuple[str, ...]) -> Manifest:
-    text = _environment().get_template(template).render(c=context, words=words)
+def _manifest(template: str, context: Context, command: CommandLine, batch: BatchRun | None) -> Manifest:
+    text = _environment().get_template(template).render(c=context, command=command, batch=batch)
     body: Any = yaml.safe_load(text)
     if not isinstance(body, dict):
         message = f"{template} renders to no object"
         raise DefectError(message)
     metadata = body["metadata"]
+    if body["kind"] == JOB:
+        metadata["name"] = f"{metadata['name']}-{_digest(context, command, batch)}"
     return Manifest(body["apiVersion"], body["kind"], metadata.get("namespace"), metadata["name"], body)
+
+
+def _digest(context: Context, command: CommandLine, batch: BatchRun | None) -> str:
+    """Name what a Job runs: its pods cannot be changed once it is there, so another run is another Job.
+
+    Where it may run is left out: a node that comes or goes does not make a run new.
+    """
+    parts = [context.plan.hash, context.image, *command.first, *command.words]
+    if batch is not None:
+        parts += [batch.files.claim, str(batch.shards)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:8]
