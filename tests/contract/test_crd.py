@@ -238,6 +238,9 @@ REFUSED = {
         " maximumPositions: 9}}}"
     ),
     "minReplicas must not exceed maxReplicas": "autoscaling: {minReplicas: 2, maxReplicas: 1}",
+    "version, image and extraArgs are those of one engine: allow only that one": (
+        "engine: {allow: [vLLM, TGI], version: 3.3.7}"
+    ),
     "modelAccess: Cache needs modelCacheRef, the volume that holds the weights": "deploy: {modelAccess: Cache}",
     "batch.input and batch.output must be different files": (
         "deploy: {batch: {volumeRef: {name: items}, input: a.jsonl, output: a.jsonl}}"

@@ -195,6 +195,15 @@ def replicas_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
         yield Contradiction("spec.autoscaling.minReplicas", f"{low} exceeds maxReplicas of {high}")
 
 
+def engine_details_fit_one_engine(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
+    """Version, image and arguments are an engine's own."""
+    engine = spec.engine
+    if len(set(engine.allow)) > 1:
+        for name, value in (("version", engine.version), ("image", engine.image), ("extraArgs", engine.extra_args)):
+            if value is not None:
+                yield Contradiction(f"spec.engine.{name}", "belongs to one engine", "allow only that one")
+
+
 CHECKS: tuple[Check, ...] = (
     load_stated_once,
     batch_has_deadline,
@@ -204,6 +213,7 @@ CHECKS: tuple[Check, ...] = (
     custom_model_fits,
     owned_pools_make_sense,
     replicas_make_sense,
+    engine_details_fit_one_engine,
     deploy_makes_sense,
 )
 """Every check, in the order in which faults are reported."""

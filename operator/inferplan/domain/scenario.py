@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import ModelSpec, Quantization, Task
 
@@ -172,6 +173,16 @@ class EnginePolicy:
     extra_args: tuple[str, ...] = ()
     remote_code: bool = False
     """Whether code from a model's repository may run."""
+
+    def applied_to(self, engine: EngineSpec) -> EngineSpec:
+        """Return the engine in the version and image asked for; the image of another version has its tag."""
+        version = self.version or engine.version
+        image = self.image or engine.image.replace(engine.version, version)
+        return (
+            engine
+            if (version, image) == (engine.version, engine.image)
+            else replace(engine, version=version, image=image)
+        )
 
 
 class Tier(enum.StrEnum):

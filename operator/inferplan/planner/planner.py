@@ -183,7 +183,7 @@ class Planner:
         if custom is not None:
             model = custom_model(custom, self._catalog)
             return build_static(self._catalog, () if model is None else (model,), engines)
-        key = (scenario.task.value, *(engine.id for engine in engines))
+        key = (scenario.task.value, *(f"{engine.id} {engine.version} {engine.image}" for engine in engines))
         if key not in self._static:
             models = tuple(replace(model, task=scenario.task) for model in self._catalog.models)
             self._static[key] = build_static(self._catalog, models, engines)
@@ -193,7 +193,7 @@ class Planner:
         wanted = set(scenario.engine.allow)
         if scenario.pin is not None and scenario.pin.engine is not None:
             wanted = {scenario.pin.engine}
-        return tuple(engine for engine in self._catalog.engines if engine.id in wanted)
+        return tuple(scenario.engine.applied_to(engine) for engine in self._catalog.engines if engine.id in wanted)
 
     def _supply(self, scenario: Scenario, inventory: Inventory | None) -> Supply:
         policy = scenario.hardware

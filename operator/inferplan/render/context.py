@@ -36,7 +36,6 @@ class Context:
     plan: Plan
     scenario: Scenario
     deploy: Deploy
-    image: str
     placing: Placing
     room: Room
     timing: Timing
@@ -46,6 +45,11 @@ class Context:
     def chosen(self) -> Configuration:
         """The configuration."""
         return self.plan.configuration
+
+    @property
+    def image(self) -> str:
+        """Container image."""
+        return self.chosen.engine.image
 
     @property
     def name(self) -> str:
@@ -124,17 +128,11 @@ def make_context(plan: Plan, deploy: Deploy, scenario: Scenario, inventory: Inve
         plan=plan,
         scenario=scenario,
         deploy=deploy,
-        image=image(plan.configuration, scenario),
         placing=placing(plan, nodes, deploy.pods.tolerations),
         room=room(plan, nodes),
         timing=timing(plan),
         surge=_spare(plan, nodes),
     )
-
-
-def image(chosen: Configuration, scenario: Scenario) -> str:
-    """Container image: the user's, or the catalog's."""
-    return scenario.engine.image or chosen.engine.image
 
 
 def _spare(plan: Plan, nodes: tuple[GpuNode, ...]) -> bool:

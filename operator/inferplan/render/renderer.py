@@ -59,7 +59,7 @@ def render(
         With every reason why this plan cannot be deployed as it is.
     """
     context = make_context(plan, deploy, scenario, inventory)
-    folder = template_folder(plan.configuration.engine, scenario)
+    folder = template_folder(plan.configuration.engine)
     batch = None
     if is_batch(scenario) and deploy.batch is not None:
         batch = batch_run(plan, scenario, deploy.batch, context.timing)
@@ -80,14 +80,19 @@ def _templates(batch: BatchRun | None) -> tuple[str, ...]:
     return (*(("configmap",) if batch.needs_driver else ()), "job" if batch.schedule is None else "cronjob")
 
 
-def template_folder(engine: EngineSpec, scenario: Scenario) -> Path:
+def template_folder(engine: EngineSpec) -> Path:
     """Find the folder with the templates and flags of an engine's version (``vllm/0.33.x``)."""
-    version = scenario.engine.version or engine.version
-    folder = asset_folder("templates") / engine.id / f"{'.'.join(version.split('.')[:2])}.x"
+    folder = asset_folder("templates") / engine.id / f"{'.'.join(engine.version.split('.')[:2])}.x"
     if not folder.is_dir():
         known = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
         raise UnrenderableError(
-            [Fault("spec.engine.version", f"there are no templates for {engine.name} {version}", f"known: {known}")]
+            [
+                Fault(
+                    "spec.engine.version",
+                    f"there are no templates for {engine.name} {engine.version}",
+                    f"known: {known}",
+                )
+            ]
         )
     return folder
 
