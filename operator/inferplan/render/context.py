@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.deployment import Configuration
+from inferplan.domain.model import Task
 from inferplan.domain.operation import Deploy
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
@@ -20,6 +21,8 @@ PLAN_HASH = f"{GROUP}/plan-hash"
 ROLLOUT = f"{GROUP}/rollout"
 REVISION = f"{GROUP}/model-revision"
 MANAGER = "inferplan"
+CAUTION = f"{GROUP}/caution"
+HEADLESS = "has no classification head: the engine will not start before model.custom names weights that have one"
 UNPINNED = "unpinned: the catalog knows no commit of this repository"
 
 SURGE = "Surge"
@@ -94,7 +97,10 @@ class Context:
     @property
     def annotations(self) -> dict[str, str]:
         """Annotations of every object. Pods do not have them: they would start anew with every number of replicas."""
-        return {PLAN_HASH: self.plan.hash, REVISION: self.chosen.checkpoint.revision or UNPINNED}
+        found = {PLAN_HASH: self.plan.hash, REVISION: self.chosen.checkpoint.revision or UNPINNED}
+        if self.scenario.task is Task.CLASSIFICATION and self.scenario.model.custom is None:
+            found[CAUTION] = f"{self.chosen.model.id} {HEADLESS}"
+        return found
 
     @property
     def rollout(self) -> str:
