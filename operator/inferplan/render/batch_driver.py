@@ -20,6 +20,7 @@ import concurrent.futures
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -176,14 +177,14 @@ def wait_for(engine: subprocess.Popen[bytes], within_s: float, port: int = PORT,
     raise RunError(message)
 
 
-def run_classify(options: argparse.Namespace, shard: int, shards: int) -> None:
+def run_classify(options: argparse.Namespace, command: Sequence[str], shard: int, shards: int) -> None:
     """Check the items, start the engine, answer our share, stop the engine."""
     source, target = Path(options.input), Path(options.output)
     partial = target.with_name(target.name + ".part")
     with source.open(encoding="utf-8") as lines:
         count = checked(shard_of(lines, shard, shards))
     log(f"{count} items in shard {shard} of {shards}")
-    engine = subprocess.Popen(options.engine)  # noqa: S603 - the command line is the manifest's own
+    engine = subprocess.Popen(command)  # noqa: S603 - the command line is the manifest's own
     try:
         wait_for(engine, options.start_within)
         with source.open(encoding="utf-8") as lines, partial.open("w", encoding="utf-8") as answers:
@@ -212,11 +213,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", required=True)
     parser.add_argument("--parallel", type=int, default=1)
     parser.add_argument("--start-within", type=float, default=3600.0)
-    parser.add_argument("engine", nargs="*")
-    options = parser.parse_args(arguments)
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    cut = words.index("--") if "--" in words else len(words)
+    options, command = parser.parse_args(words[:cut]), words[cut + 1 :]
     shard, shards = int(os.environ.get("SHARD") or 0), int(os.environ.get("SHARDS") or 1)
     try:
-        (run_classify if options.what == "classify" else run_share)(options, shard, shards)
+        if options.what == "classify":
+            run_classify(options, command, shard, shards)
+        else:
+            run_share(options, shard, shards)
     except (RunError, OSError) as error:
         log(str(error))
         return 1
@@ -224,4 +229,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    # The first process of a container has no default for SIGTERM; leaving this way ends the engine as well.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from inferplan.api.suggest import did_you_mean
@@ -79,10 +80,15 @@ def _grouped(words: Sequence[str]) -> Iterator[tuple[int, str, tuple[str, ...]]]
             yield start, name, (value,)
             continue
         values = []
-        while index < len(words) and not words[index].startswith("--"):
+        while index < len(words) and not _is_flag(words[index]):
             values.append(words[index])
             index += 1
         yield start, word, tuple(values)
+
+
+def _is_flag(word: str) -> bool:
+    """Read a word as the engine's parser does: ``-tp`` is a flag wherever it stands, ``-1`` is a value."""
+    return word.startswith("-") and not re.fullmatch(r"-\d+|-\d*\.\d+", word)
 
 
 def _fault(
