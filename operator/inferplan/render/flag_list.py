@@ -100,6 +100,10 @@ class FlagList:
             name = name.partition(".")[0]
         return self.flags.get(self.spellings.get(name, name))
 
+    def opposites(self, flag: Flag) -> tuple[str, ...]:
+        """Long spellings of a flag beside its name (``--no-x``)."""
+        return tuple(sorted(o for o, name in self.spellings.items() if name == flag.name and o.startswith("--")))
+
     @property
     def names(self) -> tuple[str, ...]:
         """All long spellings, sorted."""

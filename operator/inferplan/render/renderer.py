@@ -112,6 +112,13 @@ def _refusals(context: Context) -> Iterator[Fault]:
             " and only replicas within one node can be deployed yet",
             "pin fewer gpusPerReplica, or allow a GPU with more memory",
         )
+    if chosen.engine.id == "vllm" and chosen.max_num_seqs > chosen.max_num_batched_tokens:
+        yield Fault(
+            "spec.select.pin.maxNumSeqs",
+            f"{chosen.max_num_seqs} sequences do not fit a step of {chosen.max_num_batched_tokens} tokens,"
+            f" and {chosen.engine.name} refuses that",
+            f"pin at most {chosen.max_num_batched_tokens}",
+        )
     if is_batch(context.scenario) and context.deploy.batch is None:
         yield Fault(
             "spec.deploy.batch",

@@ -197,6 +197,11 @@ def test_a_replica_over_several_nodes_is_refused_with_its_reason() -> None:
         rendered(configured(pp_size=2, tp_size=8))
 
 
+def test_more_sequences_than_tokens_in_a_step_are_refused() -> None:
+    with pytest.raises(UnrenderableError, match=r"maxNumSeqs: 4096 sequences do not fit .* \(pin at most 2048\)"):
+        rendered(configured(max_num_seqs=4096, max_num_batched_tokens=2048))
+
+
 def test_a_batch_run_without_files_or_runner_is_refused() -> None:
     with pytest.raises(UnrenderableError, match=r"spec.deploy.batch: a batch run needs to know where its items are"):
         rendered(None, make_deploy(), scenario=make_batch_scenario())
