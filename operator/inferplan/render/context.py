@@ -22,8 +22,9 @@ ROLLOUT = f"{GROUP}/rollout"
 REVISION = f"{GROUP}/model-revision"
 MANAGER = "inferplan"
 CAUTION = f"{GROUP}/caution"
-HEADLESS = "has no classification head: the engine will not start before model.custom names weights that have one"
-UNPINNED = "unpinned: the catalog knows no commit of this repository"
+HEADLESS = "has no classification head: name weights that have one in model.custom"
+GATED = "is gated: name a token in deploy.tokenSecretRef"
+UNPINNED = "unpinned: no commit of the repository is known"
 
 SURGE = "Surge"
 DRAIN_AND_SWAP = "DrainAndSwap"
@@ -98,9 +99,19 @@ class Context:
     def annotations(self) -> dict[str, str]:
         """Annotations of every object. Pods do not have them: they would start anew with every number of replicas."""
         found = {PLAN_HASH: self.plan.hash, REVISION: self.chosen.checkpoint.revision or UNPINNED}
+        cautions = "; ".join(self.cautions)
+        return {**found, CAUTION: cautions} if cautions else found
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """What keeps the engine from starting until somebody sees to it."""
+        found = []
         if self.scenario.task is Task.CLASSIFICATION and self.scenario.model.custom is None:
-            found[CAUTION] = f"{self.chosen.model.id} {HEADLESS}"
-        return found
+            found.append(f"{self.chosen.model.id} {HEADLESS}")
+        offline = self.deploy.model_cache is not None and self.deploy.model_cache.offline
+        if self.chosen.model.gated and self.scenario.model.custom is None and self.deploy.token is None and not offline:
+            found.append(f"{self.chosen.model.id} {GATED}")
+        return tuple(found)
 
     @property
     def rollout(self) -> str:

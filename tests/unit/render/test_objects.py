@@ -11,12 +11,12 @@ import yaml
 from inferplan.domain.errors import DefectError, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.model import Task
-from inferplan.domain.operation import Identity, ModelCache, PodAdditions, SecretKey
+from inferplan.domain.operation import Deploy, Identity, ModelCache, PodAdditions, SecretKey
 from inferplan.domain.plan import Plan
 from inferplan.render import render, to_yaml
 from inferplan.render.checks import check
 from inferplan.render.context import make_context
-from tests.builders import make_engine, make_scenario
+from tests.builders import make_engine, make_model, make_scenario
 from tests.unit.api.outcomes import make_cost, make_plan
 from tests.unit.render.plans import (
     configured,
@@ -214,9 +214,19 @@ def test_an_engine_without_templates_is_refused_with_those_that_have_some() -> N
         rendered(configured(engine=make_engine(version="0.8.5")))
 
 
-def test_a_classifier_without_a_head_says_that_it_will_not_start() -> None:
-    found = rendered(scenario=make_scenario(task=Task.CLASSIFICATION))["Deployment"].body
-    assert "has no classification head" in found["metadata"]["annotations"]["inferplan.dev/caution"]
+def caution(deploy: Deploy | None = None, plan: Plan | None = None, **scenario: Any) -> str:
+    body = rendered(plan, deploy, scenario=make_scenario(**scenario))["Deployment"].body
+    found: str = body["metadata"]["annotations"].get("inferplan.dev/caution", "")
+    return found
+
+
+def test_what_keeps_an_engine_from_starting_is_said() -> None:
+    token = make_deploy(token=SecretKey("hub", "token"))
+    assert caution() == "meta-llama/Llama-2-7b-chat-hf is gated: name a token in deploy.tokenSecretRef"
+    assert caution(token) == ""
+    assert caution(make_deploy(model_cache=ModelCache("weights", offline=True))) == ""
+    assert caution(plan=configured(model=make_model(gated=False))) == ""
+    assert "has no classification head" in caution(token, task=Task.CLASSIFICATION)
 
 
 def test_another_run_is_another_job_and_the_same_run_is_the_same() -> None:
