@@ -241,6 +241,7 @@ REFUSED = {
     "version, image and extraArgs are those of one engine: allow only that one": (
         "engine: {allow: [vLLM, TGI], version: 3.3.7}"
     ),
+    "image must name a tag other than latest, or a digest": "engine: {image: registry.example.com:5000/vllm}",
     "modelAccess: Cache needs modelCacheRef, the volume that holds the weights": "deploy: {modelAccess: Cache}",
     "batch.input and batch.output must be different files": (
         "deploy: {batch: {volumeRef: {name: items}, input: a.jsonl, output: a.jsonl}}"

@@ -6,6 +6,7 @@ values, and say the numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
@@ -14,6 +15,8 @@ from inferplan.api.deploy_checks import deploy_makes_sense
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Dtype, Quantization, Task
 from inferplan.domain.scenario import HardwareSource
+
+_PINNED = re.compile(r".+(:[^/:@]+|@sha256:[0-9a-f]{64})")
 
 Check = Callable[[InferenceScenarioSpec], Iterator[Contradiction]]
 
@@ -196,8 +199,12 @@ def replicas_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
 
 
 def engine_details_fit_one_engine(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
-    """Version, image and arguments are an engine's own."""
+    """Version, image and arguments are an engine's own, and an image stays what it is."""
     engine = spec.engine
+    if engine.image is not None and (not _PINNED.fullmatch(engine.image) or engine.image.endswith(":latest")):
+        yield Contradiction(
+            "spec.engine.image", f"{engine.image} may be another image tomorrow", "name a tag or a digest"
+        )
     if len(set(engine.allow)) > 1:
         for name, value in (("version", engine.version), ("image", engine.image), ("extraArgs", engine.extra_args)):
             if value is not None:

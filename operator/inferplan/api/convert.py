@@ -9,6 +9,7 @@ from decimal import Decimal
 from inferplan.api.checks import contradictions
 from inferplan.api.custom_model import custom_model
 from inferplan.api.names import Names
+from inferplan.api.operation import to_tolerations
 from inferplan.api.resolve import Resolved, resolve
 from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
 from inferplan.api.v1alpha1 import hardware as written_hardware
@@ -211,6 +212,7 @@ def _hardware(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> Ha
         owned=tuple(
             _owned(pool, f"spec.hardware.owned[{index}]", names) for index, pool in enumerate(written.owned or ())
         ),
+        tolerations=to_tolerations(spec.deploy.pod_template),
     )
 
 

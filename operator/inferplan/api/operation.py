@@ -44,8 +44,12 @@ def _pods(pods: written.PodTemplate) -> PodAdditions:
     return PodAdditions(
         labels=tuple(sorted((pods.labels or {}).items())),
         annotations=tuple(sorted((pods.annotations or {}).items())),
-        tolerations=tuple(
-            Toleration(item.key, item.operator, item.value, item.effect) for item in pods.tolerations or ()
-        ),
+        tolerations=to_tolerations(pods),
         priority_class=pods.priority_class_name,
     )
+
+
+def to_tolerations(pods: written.PodTemplate | None) -> tuple[Toleration, ...]:
+    """Read the taints that a user lets pods stand."""
+    asked = () if pods is None else pods.tolerations or ()
+    return tuple(Toleration(item.key, item.operator, item.value, item.effect) for item in asked)

@@ -9,6 +9,7 @@ from decimal import Decimal
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import ModelSpec, Quantization, Task
+from inferplan.domain.operation import Toleration
 
 
 class UseCase(enum.StrEnum):
@@ -144,6 +145,8 @@ class HardwarePolicy:
     providers: tuple[str, ...] | None = None
     regions: tuple[str, ...] | None = None
     owned: tuple[OwnedPool, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints beyond those of GPU nodes that the pods will stand: they decide which nodes can be had."""
 
 
 class Enforcement(enum.StrEnum):

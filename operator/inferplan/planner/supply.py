@@ -20,6 +20,7 @@ from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.deployment import Placement
 from inferplan.domain.hardware import Offering, OwnedPool, Terms
 from inferplan.domain.scenario import HardwarePolicy
+from inferplan.domain.taints import repelling
 from inferplan.domain.units import micro_usd
 from inferplan.estimate.cost import owned_node_usd_per_hour
 
@@ -308,6 +309,7 @@ def _usable(node: GpuNode, policy: HardwarePolicy) -> bool:
         and node.terms in policy.terms
         and (policy.providers is None or node.provider in policy.providers)
         and (policy.regions is None or node.region in policy.regions)
+        and not repelling(node, policy.tolerations)
     )
 
 

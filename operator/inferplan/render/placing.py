@@ -10,6 +10,7 @@ from inferplan.domain.deployment import Placement
 from inferplan.domain.hardware import GpuSpec, Terms
 from inferplan.domain.operation import Toleration, TolerationOperator
 from inferplan.domain.plan import Plan
+from inferplan.domain.taints import GPU_TAINTS, SPOT_TAINTS
 
 GFD_PRODUCT = "nvidia.com/gpu.product"
 GKE_ACCELERATOR = "cloud.google.com/gke-accelerator"
@@ -19,20 +20,12 @@ CLUSTER = "Cluster"
 GPU_RESOURCES = {"nvidia": "nvidia.com/gpu", "amd": "amd.com/gpu", "intel": "habana.ai/gaudi"}
 """Extended resource by maker of the GPU."""
 
-GPU_TAINTS: tuple[tuple[str, str | None], ...] = (("nvidia.com/gpu", None), ("amd.com/gpu", None), ("sku", "gpu"))
-"""Taints that keep pods without GPUs away from nodes with GPUs (GKE, the GPU operator's and AKS's customs).
-A value of None stands for any."""
-
 SPOT_LABELS: dict[str, tuple[tuple[str, str], ...]] = {
     "aws": (("karpenter.sh/capacity-type", "spot"), ("eks.amazonaws.com/capacityType", "SPOT")),
     "gcp": (("cloud.google.com/gke-spot", "true"), ("cloud.google.com/gke-preemptible", "true")),
     "azure": (("kubernetes.azure.com/scalesetpriority", "spot"), ("karpenter.sh/capacity-type", "spot")),
 }
 """What marks a spot node, by provider."""
-SPOT_TAINTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "gcp": (("cloud.google.com/gke-spot", "true"), ("cloud.google.com/gke-preemptible", "true")),
-    "azure": (("kubernetes.azure.com/scalesetpriority", "spot"),),
-}
 
 
 @dataclass(frozen=True, slots=True)

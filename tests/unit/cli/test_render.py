@@ -47,6 +47,27 @@ def test_nodes_of_the_inventory_are_chosen(cli: Cli, examples: Path) -> None:
     assert "p4d.24xlarge" in ended.out
 
 
+def test_a_node_that_repels_the_pods_is_not_planned_on_until_it_is_tolerated(
+    cli: Cli, examples: Path, tmp_path: Path
+) -> None:
+    nodes = tmp_path / "nodes.yaml"
+    text = (examples / "nodes.yaml").read_text(encoding="utf-8").split("---\n")[3]
+    nodes.write_text(text.replace("  taints:\n", "  taints:\n    - {key: dedicated, value: b, effect: NoSchedule}\n"))
+    spec = "{useCase: Chatbot, hardware: {source: Cluster}, deploy: {podTemplate: {tolerations: [{key: %s}]}}}"
+
+    def run(key: str) -> tuple[int, str]:
+        scenario = f"{HEAD}metadata: {{name: chat}}\nspec: {spec % key}\n"
+        ended = cli("render", "-", "--inventory", nodes, stdin=scenario.encode())
+        return ended.code, ended.out
+
+    assert run("other") == (3, "")
+    code, out = run("dedicated")
+    assert code == 0
+    assert {"key": "dedicated", "operator": "Exists"} in next(yaml.safe_load_all(out))["spec"]["template"]["spec"][
+        "tolerations"
+    ]
+
+
 def test_a_tier_can_be_asked_for(cli: Cli, examples: Path) -> None:
     def hashes(*options: str) -> str:
         text = cli("render", examples / "chatbot-scenario.yaml", *options).out

@@ -44,7 +44,12 @@ class Engine(SpecModel):
                 "!(has(self.version) || has(self.image) || has(self.extraArgs))"
                 " || !has(self.allow) || size(self.allow) == 1",
                 "version, image and extraArgs are those of one engine: allow only that one",
-            )
+            ),
+            Rule(
+                "!has(self.image) || (self.image.matches('^.+(:[^/:@]+|@sha256:[0-9a-f]{64})$')"
+                " && !self.image.endsWith(':latest'))",
+                "image must name a tag other than latest, or a digest",
+            ),
         )
     )
 
