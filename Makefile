@@ -105,6 +105,7 @@ test-wheel: $(READY) ## Build the wheel and use it from an environment of its ow
 	@cd build/wheel \
 		&& venv/bin/inferplan --version \
 		&& venv/bin/inferplan plan chatbot-scenario.yaml >/dev/null \
+		&& venv/bin/inferplan render chatbot-scenario.yaml >/dev/null \
 		&& venv/bin/inferplan schema >/dev/null \
 		&& venv/bin/python -c 'from inferplan._assets import asset_folder; assert list(asset_folder("crds").glob("*.yaml"))'
 	@echo "test-wheel: passed"

@@ -1,4 +1,4 @@
-"""Find the files that travel beside the code: generated CRDs, later templates.
+"""Find the files that travel beside the code: generated CRDs and the templates of manifests.
 
 A built wheel carries them inside the package; an editable install leaves them at the top of the checkout,
 because hatch does not apply ``force-include`` there. So the package is looked at first, then the checkout.
@@ -13,7 +13,7 @@ _PACKAGE = Path(__file__).resolve().parent
 _CHECKOUT = _PACKAGE.parents[1]
 
 
-def asset_folder(name: Literal["crds"]) -> Path:
+def asset_folder(name: Literal["crds", "templates"]) -> Path:
     """Return the folder of one kind of asset.
 
     Parameters

@@ -238,6 +238,14 @@ REFUSED = {
         " maximumPositions: 9}}}"
     ),
     "minReplicas must not exceed maxReplicas": "autoscaling: {minReplicas: 2, maxReplicas: 1}",
+    "version, image and extraArgs are those of one engine: allow only that one": (
+        "engine: {allow: [vLLM, TGI], version: 3.3.7}"
+    ),
+    "image must name a tag other than latest, or a digest": "engine: {image: registry.example.com:5000/vllm}",
+    "modelAccess: Cache needs modelCacheRef, the volume that holds the weights": "deploy: {modelAccess: Cache}",
+    "batch.input and batch.output must be different files": (
+        "deploy: {batch: {volumeRef: {name: items}, input: a.jsonl, output: a.jsonl}}"
+    ),
 }
 """For every rule of the CRD a spec that it refuses; conversion must refuse the same."""
 

@@ -194,6 +194,30 @@ RULES = [
         {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
         {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}},
     ),
+    Rule(
+        "spec.engine",
+        "version, image and extraArgs are those of one engine: allow only that one",
+        {"engine": {"allow": ["vLLM", "TGI"], "version": "3.3.7"}},
+        {"engine": {"allow": ["TGI"], "version": "3.3.7"}},
+    ),
+    Rule(
+        "spec.engine",
+        "image must name a tag other than latest, or a digest",
+        {"engine": {"image": "registry.example.com:5000/vllm"}},
+        {"engine": {"image": f"registry.example.com:5000/vllm@sha256:{'0' * 64}"}},
+    ),
+    Rule(
+        "spec.deploy",
+        "modelAccess: Cache needs modelCacheRef, the volume that holds the weights",
+        {"deploy": {"modelAccess": "Cache"}},
+        {"deploy": {"modelAccess": "Cache", "modelCacheRef": {"name": "weights"}}},
+    ),
+    Rule(
+        "spec.deploy",
+        "batch.input and batch.output must be different files",
+        {"deploy": {"batch": {"volumeRef": {"name": "items"}, "output": "items.jsonl"}}},
+        {"deploy": {"batch": {"volumeRef": {"name": "items"}, "input": "a.jsonl", "output": "b.jsonl"}}},
+    ),
 ]
 NAME_RULE = "the name must be at most 52 lower-case letters, digits and dashes, a letter first"
 

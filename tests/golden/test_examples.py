@@ -12,10 +12,14 @@ import pytest
 
 from inferplan.api.convert import to_scenario
 from inferplan.api.documents import read_scenario_file
+from inferplan.api.nodes import read_inventory_file
+from inferplan.api.operation import to_deploy
 from inferplan.api.status import outcome_to_status, status_document
 from inferplan.catalog import load_catalog
 from inferplan.domain.plan import Outcome
+from inferplan.pipeline import manifests
 from inferplan.planner import Planner
+from inferplan.render import to_yaml
 from inferplan.report.markdown import markdown
 from inferplan.report.plan import report
 
@@ -24,6 +28,9 @@ EXAMPLES = HERE.parents[1] / "examples"
 SCENARIOS = sorted([*EXAMPLES.glob("*-scenario.yaml"), *(EXAMPLES / "seed").glob("*.yaml")])
 CATALOG = load_catalog()
 PLANNER = Planner(CATALOG)
+NODES = read_inventory_file(EXAMPLES / "nodes.yaml", CATALOG)
+ON_NODES = {"chatbot-scenario", "summarization-scenario", "batch-classification-scenario"}
+"""Examples whose objects are kept for the market and for the cluster of ``examples/nodes.yaml``."""
 INFEASIBLE = {
     "infeasible-scenario",
     "4-summarization-llama-2-13b-fp16-a100-80gb",
@@ -47,6 +54,20 @@ def test_the_answer_is_the_one_on_file(path: Path, golden: Callable[[Path, str],
     golden(HERE / path.stem / "status.json", json.dumps(status, indent=1, ensure_ascii=False) + "\n")
     page = markdown([report(outcome)]).replace(CATALOG.digest[:12], "(digest)")
     golden(HERE / path.stem / "report.md", page)
+
+
+@pytest.mark.parametrize("path", SCENARIOS, ids=[path.stem for path in SCENARIOS])
+def test_the_objects_are_those_on_file(path: Path, golden: Callable[[Path, str], None]) -> None:
+    (document,) = read_scenario_file(path).scenarios
+    scenario = to_scenario(document.resource, CATALOG, document.locate).scenario
+    deploy = to_deploy(document.resource)
+    text = to_yaml(manifests(PLANNER.plan(scenario), deploy))
+    assert (text == "") == (path.stem in INFEASIBLE)
+    if text:
+        golden(HERE / path.stem / "manifests.yaml", text)
+    if path.stem in ON_NODES:
+        placed = manifests(PLANNER.plan(scenario, NODES), deploy, inventory=NODES)
+        golden(HERE / path.stem / "manifests-on-nodes.yaml", to_yaml(placed))
 
 
 @pytest.mark.parametrize("path", SCENARIOS, ids=[path.stem for path in SCENARIOS])

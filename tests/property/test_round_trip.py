@@ -144,9 +144,23 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
             enforcement=st.sampled_from([item.value for item in Enforcement]),
         )
     )
-    spec["engine"] = draw(
-        parts(allow=subset(["vLLM", "TGI"]), version=st.just("0.33.0"), extraArgs=st.just(["--seed=1"]))
+    details = parts(
+        allow=subset(["vLLM"]),
+        version=st.just("0.33.0"),
+        image=st.just("registry.example.com/vllm:v0.33.0"),
+        extraArgs=st.just(["--seed=1"]),
+        remoteCode=st.sampled_from(["Allow", "Deny"]),
     )
+    spec["engine"] = draw(st.one_of(parts(allow=subset(["vLLM", "TGI"])), details))
+    toleration = st.fixed_dictionaries(
+        {
+            "key": st.sampled_from(["dedicated", "example.com/team"]),
+            "operator": st.just("Equal"),
+            "value": st.just("us"),
+        },
+        optional={"effect": st.sampled_from(["NoSchedule", "NoExecute"])},
+    )
+    spec["deploy"] = draw(parts(podTemplate=st.fixed_dictionaries({"tolerations": st.lists(toleration, max_size=2)})))
     tier = st.fixed_dictionaries({"tier": st.sampled_from([item.value for item in Tier])})
     spec["select"] = draw(st.one_of(st.just({}), tier, st.fixed_dictionaries({"pin": PIN})))
     spec["growth"] = draw(parts(factors=st.lists(st.integers(2, 1000), max_size=8)))

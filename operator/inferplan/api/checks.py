@@ -6,22 +6,17 @@ values, and say the numbers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
-from typing import NamedTuple
 
+from inferplan.api.contradiction import Contradiction
+from inferplan.api.deploy_checks import deploy_makes_sense
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Dtype, Quantization, Task
 from inferplan.domain.scenario import HardwareSource
 
-
-class Contradiction(NamedTuple):
-    """A field, what is wrong with it, and how to mend it."""
-
-    path: str
-    problem: str
-    fix: str = ""
-
+_PINNED = re.compile(r".+(:[^/:@]+|@sha256:[0-9a-f]{64})")
 
 Check = Callable[[InferenceScenarioSpec], Iterator[Contradiction]]
 
@@ -203,6 +198,19 @@ def replicas_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
         yield Contradiction("spec.autoscaling.minReplicas", f"{low} exceeds maxReplicas of {high}")
 
 
+def engine_details_fit_one_engine(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
+    """Version, image and arguments are an engine's own, and an image stays what it is."""
+    engine = spec.engine
+    if engine.image is not None and (not _PINNED.fullmatch(engine.image) or engine.image.endswith(":latest")):
+        yield Contradiction(
+            "spec.engine.image", f"{engine.image} may be another image tomorrow", "name a tag or a digest"
+        )
+    if len(set(engine.allow)) > 1:
+        for name, value in (("version", engine.version), ("image", engine.image), ("extraArgs", engine.extra_args)):
+            if value is not None:
+                yield Contradiction(f"spec.engine.{name}", "belongs to one engine", "allow only that one")
+
+
 CHECKS: tuple[Check, ...] = (
     load_stated_once,
     batch_has_deadline,
@@ -212,6 +220,8 @@ CHECKS: tuple[Check, ...] = (
     custom_model_fits,
     owned_pools_make_sense,
     replicas_make_sense,
+    engine_details_fit_one_engine,
+    deploy_makes_sense,
 )
 """Every check, in the order in which faults are reported."""
 

@@ -9,10 +9,12 @@ from decimal import Decimal
 from inferplan.api.checks import contradictions
 from inferplan.api.custom_model import custom_model
 from inferplan.api.names import Names
+from inferplan.api.operation import to_tolerations
 from inferplan.api.resolve import Resolved, resolve
 from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
 from inferplan.api.v1alpha1 import hardware as written_hardware
 from inferplan.api.v1alpha1 import workload as written_workload
+from inferplan.api.v1alpha1.serving import RemoteCode
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import InputError
 from inferplan.domain.hardware import OwnedPool
@@ -105,6 +107,7 @@ def to_scenario(
             version=spec.engine.version,
             image=spec.engine.image,
             extra_args=spec.engine.extra_args or (),
+            remote_code=spec.engine.remote_code is RemoteCode.ALLOW,
         ),
         tier=spec.select.tier or Tier.RECOMMENDED,
         pin=pin,
@@ -209,6 +212,7 @@ def _hardware(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> Ha
         owned=tuple(
             _owned(pool, f"spec.hardware.owned[{index}]", names) for index, pool in enumerate(written.owned or ())
         ),
+        tolerations=to_tolerations(spec.deploy.pod_template),
     )
 
 

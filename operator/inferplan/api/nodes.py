@@ -32,6 +32,7 @@ from inferplan.api.node_labels import (
     terms_of,
     whole_quantity,
 )
+from inferplan.api.quantities import millicores, quantity_bytes
 from inferplan.api.yaml_scalars import shorten
 from inferplan.api.yaml_tree import Node, parse_trees, read_bytes
 from inferplan.domain.catalog import Catalog
@@ -142,6 +143,7 @@ class _Verdict:
     """Why a node cannot be planned on; the first reason is the one that is told."""
 
     reasons: list[str] = field(default_factory=list)
+    divided: bool = False
 
     def no(self, reason: str, *, when: bool) -> None:
         if when:
@@ -166,9 +168,11 @@ def _verdict(node: NodeObject, identity: Identity, gpus: int) -> _Verdict:
     verdict = _Verdict()
     verdict.no("not ready", when=ready != "True")
     verdict.no("cordoned", when=node.spec.unschedulable)
+    sliced = bool(slices) or bool(MIG_SUFFIX.search(product)) or bool(partition)
+    verdict.divided = sliced or shared
     verdict.no(
         f"divided by MIG ({_mig_detail(product, slices, partition)}): no engine spans slices",
-        when=bool(slices) or bool(MIG_SUFFIX.search(product)) or bool(partition),
+        when=sliced,
     )
     verdict.no("its GPUs are shared (time slicing or MPS): memory is not kept apart", when=shared)
     verdict.no(f'unknown GPU "{shorten(identity.label)}"', when=identity.gpu is None)
@@ -206,4 +210,7 @@ def _gpu_node(node: NodeObject, requested: int, catalog: Catalog, index: Offerin
         price_usd_per_hour=price,
         price_source="" if priced is None else priced.source,
         price_as_of="" if priced is None else priced.as_of,
+        divided=verdict.divided,
+        cpu_allocatable_millicores=millicores(node.status.allocatable.get("cpu")),
+        memory_allocatable_bytes=quantity_bytes(node.status.allocatable.get("memory")),
     )

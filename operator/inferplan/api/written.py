@@ -7,9 +7,10 @@ from typing import Any
 
 from inferplan.api.figures import decimal_text
 from inferplan.api.v1alpha1 import API_VERSION, KIND, InferenceScenario
-from inferplan.api.v1alpha1.serving import EngineName
+from inferplan.api.v1alpha1.serving import EngineName, RemoteCode
 from inferplan.domain.hardware import OwnedPool
 from inferplan.domain.model import LayerKind, ModelSpec, Task
+from inferplan.domain.operation import Toleration
 from inferplan.domain.scenario import CustomModel, Lengths, LoadKind, Pin, Scenario, Workload
 from inferplan.domain.units import SECONDS_PER_MINUTE, milliseconds
 
@@ -17,7 +18,7 @@ from inferplan.domain.units import SECONDS_PER_MINUTE, milliseconds
 def to_resource(scenario: Scenario) -> InferenceScenario:
     """Write a scenario as a resource; reading it again gives the same scenario.
 
-    What planning does not read (deploy, autoscaling, replan) is left out.
+    What planning does not read (deploy but for its tolerations, autoscaling, replan) is left out.
     """
     spec: dict[str, Any] = {
         "useCase": scenario.use_case.value,
@@ -30,6 +31,7 @@ def to_resource(scenario: Scenario) -> InferenceScenario:
         "hardware": _hardware(scenario),
         "budget": _budget(scenario),
         "engine": _engine(scenario),
+        "deploy": _deploy(scenario.hardware.tolerations),
         "select": {"tier": scenario.tier.value} if scenario.pin is None else {"pin": _pin(scenario.pin)},
         "growth": {"factors": list(scenario.growth_factors)},
         "headroomPercent": scenario.headroom_percent,
@@ -212,8 +214,19 @@ def _engine(scenario: Scenario) -> dict[str, Any]:
             "version": engine.version,
             "image": engine.image,
             "extraArgs": list(engine.extra_args),
+            "remoteCode": RemoteCode.ALLOW.value if engine.remote_code else None,
         }
     )
+
+
+def _deploy(tolerations: tuple[Toleration, ...]) -> dict[str, Any]:
+    if not tolerations:
+        return {}
+    rows = [
+        _present({"key": item.key, "operator": item.operator.value, "value": item.value, "effect": item.effect})
+        for item in tolerations
+    ]
+    return {"podTemplate": {"tolerations": rows}}
 
 
 def _pin(pin: Pin) -> dict[str, Any]:

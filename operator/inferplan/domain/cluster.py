@@ -31,6 +31,10 @@ class GpuNode:
         False if cordoned, not ready, MIG-sliced or time-shared; ``reason`` says which.
     price_usd_per_hour
         Price of the whole node if known, with its source.
+    divided
+        MIG-sliced or time-shared: not ours to use, whatever else changes.
+    cpu_allocatable_millicores, memory_allocatable_bytes
+        What pods can ask for on the node; None if it does not say.
     """
 
     name: str
@@ -49,6 +53,9 @@ class GpuNode:
     price_usd_per_hour: Decimal | None = None
     price_source: str = ""
     price_as_of: str = ""
+    divided: bool = False
+    cpu_allocatable_millicores: int | None = None
+    memory_allocatable_bytes: int | None = None
 
     @property
     def gpus_free(self) -> int:

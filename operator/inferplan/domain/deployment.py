@@ -104,6 +104,9 @@ class Placement:
     terms: Terms
     as_of: str
     source: str
+    vcpus: int | None = None
+    memory_gib: float | None = None
+    """CPUs and memory of one machine, where the price list says them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,9 +3,10 @@
 ::
 
     InferplanError
-    ├── InputError        what a person wrote is wrong: every fault at once, each naming its place
-    │   └── CatalogError  the same for catalog files
-    └── DefectError       we are wrong; please report it
+    ├── InputError             what a person wrote is wrong: every fault at once, each naming its place
+    │   ├── CatalogError       the same for catalog files
+    │   └── UnrenderableError  a plan that cannot be written as manifests
+    └── DefectError            we are wrong; please report it
 
 "There is no plan" is not an exception: it is an :class:`~inferplan.domain.plan.Infeasibility`, a value.
 """
@@ -54,6 +55,10 @@ class InputError(InferplanError):
 
 class CatalogError(InputError):
     """A catalog that cannot be used: every fault with its file and record."""
+
+
+class UnrenderableError(InputError):
+    """A plan that cannot be put to work as it is: every reason with what would help."""
 
 
 class DefectError(InferplanError):

@@ -6,8 +6,10 @@ import enum
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
+from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import ModelSpec, Quantization, Task
+from inferplan.domain.operation import Toleration
 from inferplan.domain.units import SECONDS_PER_MINUTE
 
 
@@ -156,6 +158,8 @@ class HardwarePolicy:
     providers: tuple[str, ...] | None = None
     regions: tuple[str, ...] | None = None
     owned: tuple[OwnedPool, ...] = ()
+    tolerations: tuple[Toleration, ...] = ()
+    """Taints beyond those of GPU nodes that the pods will stand: they decide which nodes can be had."""
 
 
 class Enforcement(enum.StrEnum):
@@ -183,6 +187,18 @@ class EnginePolicy:
     version: str | None = None
     image: str | None = None
     extra_args: tuple[str, ...] = ()
+    remote_code: bool = False
+    """Whether code from a model's repository may run."""
+
+    def applied_to(self, engine: EngineSpec) -> EngineSpec:
+        """Return the engine in the version and image asked for; the image of another version has its tag."""
+        version = self.version or engine.version
+        image = self.image or engine.image.replace(engine.version, version)
+        return (
+            engine
+            if (version, image) == (engine.version, engine.image)
+            else replace(engine, version=version, image=image)
+        )
 
 
 class Tier(enum.StrEnum):

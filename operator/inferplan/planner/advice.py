@@ -7,9 +7,14 @@ from collections.abc import Iterator, Sequence
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.model import Quantization, Task
+from inferplan.domain.operation import Toleration
 from inferplan.domain.plan import Plan, Recommendation
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
+from inferplan.domain.taints import repelling
 from inferplan.planner import what_ifs
+
+REPELLED_SHOWN = 3
+"""Nodes named in one caution."""
 
 
 def recommendations(tiers: Sequence[Plan], scenario: Scenario) -> tuple[Recommendation, ...]:
@@ -93,9 +98,22 @@ def _assumed_constants(catalog: Catalog, plan: Plan) -> Iterator[str]:
             yield f"calibration {record.id}: {', '.join(record.assumed)} {verb} assumed, not fitted"
 
 
-def cautions(source: str, plan: Plan | None, inventory: Inventory | None) -> tuple[str, ...]:
+def _repelled(inventory: Inventory, tolerations: tuple[Toleration, ...]) -> Iterator[str]:
+    """Free GPUs that are left out because of a taint, by taint."""
+    nodes: dict[str, list[str]] = {}
+    for node in inventory.nodes:
+        for taint in repelling(node, tolerations) if node.gpus_free else ():
+            nodes.setdefault(f"{taint.key}={taint.value}:{taint.effect}", []).append(node.name)
+    for said, names in sorted(nodes.items()):
+        shown = ", ".join(names[:REPELLED_SHOWN]) + ("…" if len(names) > REPELLED_SHOWN else "")
+        yield f"not planned on {shown}: taint {said}; tolerate it in deploy.podTemplate.tolerations to use them"
+
+
+def cautions(
+    source: str, plan: Plan | None, inventory: Inventory | None, tolerations: tuple[Toleration, ...] = ()
+) -> tuple[str, ...]:
     """What a reader should know before trusting the outcome at all."""
-    found: list[str] = []
+    found: list[str] = [] if inventory is None else list(_repelled(inventory, tolerations))
     if inventory is not None and source == "Market":
         found.append(
             f"no usable GPU in {inventory.origin}: planned on the market, with machines that are not there yet"

@@ -48,7 +48,7 @@ def assemble(field: Field, scenario: Scenario, found: TierChoice, load_factor: f
         compatibility=compatibility(predicted),
         remarks=in_order((*analyse(subject), *given_up)),
         misses=misses,
-        hash=plan_hash(configuration, placements),
+        hash=plan_hash(configuration, placements, _overrides(scenario)),
         source=field.supply.source,
     )
 
@@ -122,7 +122,13 @@ def _misses(scenario: Scenario, configuration: Configuration, predicted: Estimat
     return tuple(misses)
 
 
-def plan_hash(configuration: Configuration, placements: tuple[Placement, ...]) -> str:
+def _overrides(scenario: Scenario) -> tuple[str, ...]:
+    """What the user says about the engine beyond its version."""
+    asked = scenario.engine
+    return (*((asked.image,) if asked.image is not None else ()), *asked.extra_args)
+
+
+def plan_hash(configuration: Configuration, placements: tuple[Placement, ...], overrides: tuple[str, ...] = ()) -> str:
     """Name what would be deployed: equal hashes deploy equal things, predictions and prices aside."""
     parts = (
         configuration.engine.id,
@@ -141,5 +147,6 @@ def plan_hash(configuration: Configuration, placements: tuple[Placement, ...]) -
         configuration.gpu_memory_utilization,
         configuration.replicas,
         *((p.provider, p.region, p.instance_type, p.count, str(p.terms)) for p in placements),
+        *overrides,
     )
     return hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()[:12]

@@ -11,7 +11,8 @@ from inferplan.domain.cluster import Inventory
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.plan import Infeasibility, Outcome, Plan, SearchSpace
 from inferplan.domain.reasons import ReasonCode, Rejection
-from inferplan.domain.scenario import HardwareSource, Pin, Scenario, Tier
+from inferplan.domain.scenario import HardwarePolicy, HardwareSource, Pin, Scenario, Tier
+from inferplan.domain.taints import repelling
 from inferplan.planner.advice import assumptions, cautions, recommendations
 from inferplan.planner.assemble import assemble
 from inferplan.planner.budget import budget_micro_usd
@@ -102,7 +103,7 @@ class Planner:
                 prices_as_of=attempt.field.supply.prices_as_of,
                 source=attempt.field.supply.source,
             ),
-            cautions=cautions(attempt.field.supply.source, chosen, inventory),
+            cautions=cautions(attempt.field.supply.source, chosen, inventory, scenario.hardware.tolerations),
         )
 
     def best(self, scenario: Scenario, inventory: Inventory | None = None, minimise: str = "cost") -> Plan | None:
@@ -185,7 +186,7 @@ class Planner:
         if custom is not None:
             model = custom_model(custom, self._catalog)
             return build_static(self._catalog, () if model is None else (model,), engines)
-        key = (scenario.task.value, *(engine.id for engine in engines))
+        key = (scenario.task.value, *(f"{engine.id} {engine.version} {engine.image}" for engine in engines))
         if key not in self._static:
             models = tuple(replace(model, task=scenario.task) for model in self._catalog.models)
             self._static[key] = build_static(self._catalog, models, engines)
@@ -195,7 +196,7 @@ class Planner:
         wanted = set(scenario.engine.allow)
         if scenario.pin is not None and scenario.pin.engine is not None:
             wanted = {scenario.pin.engine}
-        return tuple(engine for engine in self._catalog.engines if engine.id in wanted)
+        return tuple(scenario.engine.applied_to(engine) for engine in self._catalog.engines if engine.id in wanted)
 
     def _supply(self, scenario: Scenario, inventory: Inventory | None) -> Supply:
         policy = scenario.hardware
@@ -207,13 +208,18 @@ class Planner:
             key: object = (policy, inventory)
             if key not in self._supplies:
                 self._supplies[key] = NodeSupply.from_inventory(inventory, policy)
-            if policy.source is HardwareSource.CLUSTER or any(node.gpus_free for node in inventory.nodes):
+            if policy.source is HardwareSource.CLUSTER or _within_reach(inventory, policy):
                 return self._supplies[key]
         if policy.source is HardwareSource.CLUSTER:
             return NoSupply("Cluster")
         if policy not in self._supplies:
             self._supplies[policy] = MarketSupply(self._catalog.offerings, policy)
         return self._supplies[policy]
+
+
+def _within_reach(inventory: Inventory, policy: HardwarePolicy) -> bool:
+    """Whether the cluster has a free GPU on a node whose taints the pods would stand."""
+    return any(node.gpus_free and not repelling(node, policy.tolerations) for node in inventory.nodes)
 
 
 _UNDER_LOAD = frozenset(

@@ -20,6 +20,7 @@ from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.deployment import Placement
 from inferplan.domain.hardware import Offering, OwnedPool, Terms
 from inferplan.domain.scenario import HardwarePolicy
+from inferplan.domain.taints import repelling
 from inferplan.domain.units import micro_usd
 from inferplan.estimate.cost import owned_node_usd_per_hour
 
@@ -136,6 +137,8 @@ class MarketSupply:
                 terms=offer.terms,
                 as_of=offer.as_of,
                 source=offer.source,
+                vcpus=offer.vcpus,
+                memory_gib=offer.memory_gib,
             )
             for offer in sorted(counts, key=lambda o: (o.gpu_count, o.instance_type))
         )
@@ -306,6 +309,7 @@ def _usable(node: GpuNode, policy: HardwarePolicy) -> bool:
         and node.terms in policy.terms
         and (policy.providers is None or node.provider in policy.providers)
         and (policy.regions is None or node.region in policy.regions)
+        and not repelling(node, policy.tolerations)
     )
 
 

@@ -70,6 +70,7 @@ def test_a_node_on_eks_is_read_in_full() -> None:
         price_usd_per_hour=Decimal("55.04"),
         price_source="test",
         price_as_of="2026-07-20",
+        cpu_allocatable_millicores=4_000,
     )
 
 

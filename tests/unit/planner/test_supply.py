@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferplan.domain.cluster import GpuNode, Inventory
+from inferplan.domain.cluster import GpuNode, Inventory, Taint
 from inferplan.domain.hardware import OwnedPool, Terms
+from inferplan.domain.operation import Toleration, TolerationOperator
 from inferplan.domain.scenario import HardwarePolicy
+from inferplan.domain.taints import repelling
 from inferplan.domain.units import micro_usd
 from inferplan.estimate.cost import price_usd_per_hour
 from inferplan.planner.supply import UNAVAILABLE, MarketSupply, NodeSupply
@@ -120,6 +124,35 @@ def test_a_cluster_pays_for_its_share_of_the_free_gpus() -> None:
 def test_two_gpus_free_on_two_nodes_are_no_slot_of_two() -> None:
     nodes = tuple(make_node(name=name, gpus_requested=3) for name in "ab")
     assert list(NodeSupply.from_inventory(Inventory(nodes, "test"), POLICY).costs("t4", 2)) == [0]
+
+
+THEIRS = Taint("dedicated", "team-b", "NoSchedule")
+
+
+def free_gpus(taints: tuple[Taint, ...], **policy: Any) -> int:
+    nodes = Inventory((make_node(taints=taints),), "test")
+    return len(NodeSupply.from_inventory(nodes, replace(POLICY, **policy)).costs("t4", 1)) - 1
+
+
+def test_nodes_that_repel_our_pods_offer_nothing_until_they_are_tolerated() -> None:
+    assert free_gpus((Taint("nvidia.com/gpu", "present", "NoSchedule"),)) == 3
+    assert free_gpus((THEIRS,)) == 0
+    assert free_gpus((THEIRS,), tolerations=(Toleration("dedicated"),)) == 3
+    other = Toleration("dedicated", TolerationOperator.EQUAL, "team-a")
+    assert free_gpus((THEIRS,), tolerations=(other,)) == 0
+    assert free_gpus((THEIRS,), tolerations=(Toleration("dedicated", effect="NoExecute"),)) == 0
+
+
+def test_soft_taints_and_conditions_repel_nobody() -> None:
+    assert free_gpus((Taint("dedicated", "team-b", "PreferNoSchedule"),)) == 3
+    assert free_gpus((Taint("node.kubernetes.io/unschedulable", "", "NoSchedule"),)) == 3
+
+
+def test_the_taint_of_spot_nodes_is_stood_on_spot_nodes() -> None:
+    spot = Taint("kubernetes.azure.com/scalesetpriority", "spot", "NoSchedule")
+    node = make_node(taints=(spot,), provider="azure", terms=Terms.SPOT)
+    assert repelling(node, ()) == ()
+    assert repelling(replace(node, terms=Terms.ON_DEMAND), ()) == (spot,)
 
 
 def test_cordoned_nodes_and_nodes_without_a_price_offer_nothing() -> None:

@@ -7,26 +7,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from inferplan.api.v1alpha1.scalars import Percent, Relaxed, ResourceName, Rule, SpecModel, rules
+from inferplan.api.v1alpha1.scalars import FilePath, Percent, Relaxed, ResourceName, Rule, SpecModel, rules
+from inferplan.domain.operation import Autoscaler, DeployPolicy, TolerationOperator
 
 LabelValue = Annotated[str, Field(max_length=63)]
 LabelKey = Annotated[str, Field(min_length=1, max_length=316)]
-
-
-class DeployPolicy(enum.StrEnum):
-    """What happens with a plan."""
-
-    PLAN = "Plan"
-    MANUAL = "Manual"
-    AUTO = "Auto"
-
-
-class AutoscalingType(enum.StrEnum):
-    """Who owns the number of replicas."""
-
-    NONE = "None"
-    HPA = "HPA"
-    KEDA = "KEDA"
 
 
 class ReplanPolicy(enum.StrEnum):
@@ -34,13 +19,6 @@ class ReplanPolicy(enum.StrEnum):
 
     NEVER = "Never"
     ON_SAVINGS = "OnSavings"
-
-
-class TolerationOperator(enum.StrEnum):
-    """How a toleration matches."""
-
-    EXISTS = "Exists"
-    EQUAL = "Equal"
 
 
 class Toleration(SpecModel):
@@ -82,8 +60,45 @@ class SecretReference(SpecModel):
     )
 
 
+class ModelAccess(enum.StrEnum):
+    """Where the weights come from when a pod starts."""
+
+    HUB = "Hub"
+    CACHE = "Cache"
+
+
+class BatchFiles(SpecModel):
+    """Where a batch run reads and writes: files of a PersistentVolumeClaim in the scenario's namespace."""
+
+    volume_ref: LocalReference = Field(description="PersistentVolumeClaim with the items; the answers go there too.")
+    input: FilePath = Field(
+        default="items.jsonl",
+        description=(
+            "File of items, a path inside the volume. Generation: one request a line, as `vllm run-batch` reads them."
+            ' Classification: one {"id": …, "text": …} a line.'
+        ),
+    )
+    output: FilePath = Field(
+        default="answers.jsonl", description="File of answers, a path inside the volume; one JSON object a line."
+    )
+
+
 class Deploy(SpecModel):
     """How the plan is put to work."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!has(self.modelAccess) || self.modelAccess != 'Cache' || has(self.modelCacheRef)",
+                "modelAccess: Cache needs modelCacheRef, the volume that holds the weights",
+            ),
+            Rule(
+                "!has(self.batch) || !has(self.batch.input) || !has(self.batch.output)"
+                " || self.batch.input != self.batch.output",
+                "batch.input and batch.output must be different files",
+            ),
+        )
+    )
 
     policy: Relaxed[DeployPolicy] = Field(
         default=DeployPolicy.AUTO,
@@ -96,8 +111,15 @@ class Deploy(SpecModel):
     model_cache_ref: LocalReference | None = Field(
         default=None, description="PersistentVolumeClaim that holds the weights."
     )
+    model_access: Relaxed[ModelAccess] = Field(
+        default=ModelAccess.HUB,
+        description="Hub: pods fetch what the volume lacks. Cache: the volume holds everything, nothing is fetched.",
+    )
     token_secret_ref: SecretReference | None = Field(
         default=None, description="Secret with the Hugging Face token, for gated models."
+    )
+    batch: BatchFiles | None = Field(
+        default=None, description="Files of a batch run; needed before one can be put to work."
     )
 
 
@@ -113,8 +135,8 @@ class Autoscaling(SpecModel):
         )
     )
 
-    type: Relaxed[AutoscalingType] = Field(
-        default=AutoscalingType.NONE,
+    type: Relaxed[Autoscaler] = Field(
+        default=Autoscaler.NONE,
         description="None: the plan's replicas. HPA or KEDA: between minReplicas and maxReplicas.",
     )
     min_replicas: Annotated[int, Field(ge=0, le=100_000)] | None = Field(

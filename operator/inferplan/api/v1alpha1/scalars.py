@@ -18,6 +18,7 @@ REPOSITORY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+
 CRON_PATTERN = r"^(@[a-z]+|([-0-9A-Za-z*/,?]+ ){4}[-0-9A-Za-z*/,?]+)$"
 IMAGE_PATTERN = r"^[a-z0-9][-a-zA-Z0-9._/:@]*$"
 VERSION_PATTERN = r"^[0-9][-0-9A-Za-z._+]*$"
+FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
 MINIMUM_PATTERN = r"^[A-Za-z][A-Za-z0-9_.-]*( *: *[0-9]{1,9}([.][0-9]{1,6})?)?$"
 
 PATTERN_HINTS: dict[str, str] = {
@@ -29,6 +30,7 @@ PATTERN_HINTS: dict[str, str] = {
     CRON_PATTERN: 'five cron fields, for example "0 2 * * *"',
     IMAGE_PATTERN: "an image such as registry.example.com/vllm:v0.33.0",
     MINIMUM_PATTERN: 'a level such as Good, or a benchmark with a score such as "maker_mmlu_pro: 65"',
+    FILE_PATTERN: "a path inside the volume, such as runs/items.jsonl",
     VERSION_PATTERN: "a version such as 0.33.0",
 }
 """What each pattern means, in words: for error messages."""
@@ -49,6 +51,7 @@ PueFactor = Annotated[str, Field(max_length=5, pattern=PUE_PATTERN)]
 Name = Annotated[str, Field(min_length=1, max_length=128)]
 Pattern = Annotated[str, Field(min_length=1, max_length=128)]
 Repository = Annotated[str, Field(max_length=200, pattern=REPOSITORY_PATTERN)]
+FilePath = Annotated[str, Field(max_length=250, pattern=FILE_PATTERN)]
 ResourceName = Annotated[str, Field(min_length=1, max_length=253)]
 
 

@@ -38,6 +38,21 @@ class RemoteCode(enum.StrEnum):
 class Engine(SpecModel):
     """Which inference engines may be used, and how."""
 
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                "!(has(self.version) || has(self.image) || has(self.extraArgs))"
+                " || !has(self.allow) || size(self.allow) == 1",
+                "version, image and extraArgs are those of one engine: allow only that one",
+            ),
+            Rule(
+                "!has(self.image) || (self.image.matches('^.+(:[^/:@]+|@sha256:[0-9a-f]{64})$')"
+                " && !self.image.endsWith(':latest'))",
+                "image must name a tag other than latest, or a digest",
+            ),
+        )
+    )
+
     allow: Annotated[tuple[Relaxed[EngineName], ...], Field(strict=False, min_length=1, max_length=2)] = Field(
         default=(EngineName.VLLM,),
         description="Engines that may be used. TGI is in maintenance mode: only where it is named.",

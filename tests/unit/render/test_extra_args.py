@@ -1,0 +1,124 @@
+"""The user's own flags: known, of the right type, theirs to give, and never a way around a policy."""
+
+from __future__ import annotations
+
+import pytest
+
+from inferplan._assets import asset_folder
+from inferplan.render.extra_args import extra_arguments
+from inferplan.render.flag_list import FlagList, read_flag_list
+from inferplan.render.flags import Argument
+
+VLLM = read_flag_list(asset_folder("templates") / "vllm" / "0.33.x")
+TGI = read_flag_list(asset_folder("templates") / "tgi" / "3.3.x")
+
+
+def refusals(*words: str, known: FlagList = VLLM, remote_code: bool = False) -> list[str]:
+    _, faults = extra_arguments(words, known, [Argument("--enable-prefix-caching")], remote_code=remote_code)
+    return [str(fault) for fault in faults]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--seed=7"], [Argument("--seed", ("7",))]),
+        (["--seed", "7", "--enforce-eager"], [Argument("--seed", ("7",)), Argument("--enforce-eager")]),
+        (["--no-enable-chunked-prefill"], [Argument("--no-enable-chunked-prefill")]),
+        (["--max_log_len=10"], [Argument("--max-log-len", ("10",))]),
+        (["--allowed-media-domains", "a.example", "b.example"], [
+            Argument("--allowed-media-domains", ("a.example", "b.example"))
+        ]),
+        (["--compilation-config", '{"level": 3}'], [Argument("--compilation-config", ('{"level": 3}',))]),
+        (["--compilation-config.level", "3"], [Argument("--compilation-config.level", ("3",))]),
+    ],
+)  # fmt: skip
+def test_what_the_engine_has_is_passed_on(words: list[str], expected: list[Argument]) -> None:
+    assert extra_arguments(words, VLLM, remote_code=False) == (tuple(expected), ())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--max-num-seq=4"], 'extraArgs[0]: vllm 0.33.0 has no flag "--max-num-seq" (did you mean "--max-num-seqs"'),
+        (["--swap-space=4"], 'has no flag "--swap-space"'),
+        (["--enforce"], 'has no flag "--enforce"'),  # the engine takes abbreviations; we do not
+        (["-tp", "2"], '"-tp" is a short spelling (write --tensor-parallel-size)'),
+        (["--seed"], "--seed needs a value"),
+        (["--seed=x"], '--seed: "x" is no whole number'),
+        (["--watermark=x"], '--watermark: "x" is no number'),
+        (["--seed", "1", "2"], '--seed takes one value, "2" is one too many'),
+        (["--enforce-eager=true"], '--enforce-eager is a switch and takes no value, "true" was given'),
+        (["--uvicorn-log-level=loud"], '"loud" is not one of critical, debug'),
+        (["--compilation-config={level"], "is no JSON"),
+        (["7"], 'has no flag "7"'),
+        (["--seed=1", "--seed=2"], "extraArgs[1]: --seed is given already"),
+        (["--no-enable-prefix-caching"], "--enable-prefix-caching is given already"),
+    ],
+)  # fmt: skip
+def test_what_it_has_not_is_refused_with_the_nearest_name(words: list[str], said: str) -> None:
+    (refusal,) = refusals(*words)
+    assert said in refusal
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--model=a/b",
+        "--max-model-len=1",
+        "--max_model_len=1",
+        "--tensor-parallel-size=8",
+        "--gpu-memory-utilization=1",
+        "--quantization=fp8",
+        "--speculative-config.method=ngram",
+        "--config=/tmp/flags.yaml",
+        "--port=1",
+        "--shutdown-timeout=0",
+        "--served-model-name=x",
+        "--api-key=x",
+        "--hf-token=x",
+    ],
+)
+def test_what_the_plan_the_pod_or_a_secret_decides_is_not_the_users(word: str) -> None:
+    assert len(refusals(word)) == 1
+    assert len(refusals(word, remote_code=True)) == 1
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "--trust-remote-code",
+        "--trust_remote_code",
+        "--no-trust-remote-code",
+        "--middleware=evil.module",
+        "--worker-cls=evil.Worker",
+        "--logits-processors=evil:Processor",
+        "--tool-parser-plugin=/models/x.py",
+        "--hf-overrides={}",
+        "--allowed-local-media-path=/",
+    ],
+)
+def test_code_from_elsewhere_needs_the_explicit_policy(word: str) -> None:
+    (refusal,) = refusals(word)
+    assert "remoteCode: Allow" in refusal
+    assert refusals(word, remote_code=True) == []
+
+
+def test_no_flag_hides_among_the_values_of_another() -> None:
+    assert "short spelling" in refusals("--allowed-media-domains", "a.example", "-q", "fp8")[0]
+    assert "short spelling" in refusals("--allowed-media-domains", "a.example", "-tp=8")[0]
+    assert 'no flag "--"' in refusals("--enforce-eager", "--", "other/model")[0]
+
+
+def test_a_negative_number_is_a_value() -> None:
+    assert refusals("--seed", "-1") == []
+
+
+def test_the_flags_of_tgi_are_judged_the_same_way() -> None:
+    assert refusals("--max-best-of=3", known=TGI) == []
+    assert "no flag" in refusals("--max-num-seqs=3", known=TGI)[0]
+    assert len(refusals("--num-shard=3", known=TGI)) == 1
+    assert "remoteCode" in refusals("--trust-remote-code", known=TGI)[0]
+
+
+def test_every_fault_is_told_at_once() -> None:
+    assert len(refusals("--nonsense", "--port=1", "--seed=x")) == 3

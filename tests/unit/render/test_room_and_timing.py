@@ -1,0 +1,114 @@
+"""What pods ask for fits the machines; how long they may take covers what they do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from inferplan.domain.model import Checkpoint, Quantization
+from inferplan.domain.plan import Plan
+from inferplan.domain.units import GIB
+from inferplan.render.room import room
+from inferplan.render.timing import timing, weight_file_bytes
+from tests.builders import make_model
+from tests.unit.api.outcomes import latency, make_estimate, make_plan
+from tests.unit.render.plans import (
+    configured,
+    container,
+    environment,
+    in_cluster,
+    make_inventory,
+    make_node,
+    placed,
+    pod_spec,
+    rendered,
+)
+
+MIB = 2**20
+
+
+def test_a_pod_asks_for_two_cores_and_one_for_each_gpu() -> None:
+    found = room(in_cluster(), (make_node(),))
+    assert (found.cpu, found.memory, found.shared_memory_bytes) == ("3", "8192Mi", 0)
+
+
+def test_a_small_machine_gives_what_it_has_less_its_daemons() -> None:
+    node = make_node(
+        gpus_allocatable=1, cpu_allocatable_millicores=3920, memory_allocatable_bytes=8 * GIB, instance_type="g"
+    )
+    found = room(in_cluster(instance_type="g"), (node,))
+    assert (found.cpu, found.memory) == ("3", "7168Mi")  # 8 GiB - 1 GiB
+    tiny = replace(node, cpu_allocatable_millicores=2000)
+    assert room(in_cluster(instance_type="g"), (tiny,)).cpu == "1500m"
+
+
+def test_gpus_of_a_machine_share_the_rest_of_it() -> None:
+    node = make_node(gpus_allocatable=8, cpu_allocatable_millicores=16_500, memory_allocatable_bytes=33 * GIB)
+    found = room(in_cluster(), (node,))
+    assert (found.cpu, found.memory) == ("2", "4096Mi")  # an eighth of 16 cores and of 32 GiB
+
+
+def test_a_machine_of_the_market_is_known_from_the_price_list() -> None:
+    found = room(placed(vcpus=4, memory_gib=8.0), ())
+    assert found.cpu == "3"  # 4 x 0.97 - 0.5 would leave 3.3
+    assert found.memory == f"{int(8 * 0.86 * 1024) - 1024}Mi"
+    assert room(placed(), ()).memory == "8192Mi"  # unknown: what the engine wants
+
+
+def test_a_quarter_of_large_weights_is_asked_for_and_shared_memory_for_parallel_gpus() -> None:
+    memory = replace(make_estimate().memory, weights_bytes=20.0 * GIB)
+    plan = configured(make_plan(estimate=make_estimate(memory=memory)), tp_size=4)
+    found = room(in_cluster(plan), (make_node(),))
+    assert found.memory == f"{(20 + 4) * 1024}Mi"
+    assert found.shared_memory == "4096Mi"
+    pod = pod_spec(rendered(in_cluster(plan), inventory=make_inventory()))
+    assert {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "4096Mi"}} in pod["volumes"]
+    assert {"name": "shared-memory", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]  # noqa: S108
+
+
+def test_one_gpu_shares_no_memory() -> None:
+    assert "/dev/shm" not in str(pod_spec(rendered()))  # noqa: S108 - where it would be mounted
+
+
+def with_weights(weights_bytes: float) -> Plan:
+    return make_plan(estimate=make_estimate(memory=replace(make_estimate().memory, weights_bytes=weights_bytes)))
+
+
+def test_the_start_may_take_as_long_as_the_weights_need() -> None:
+    found = timing(with_weights(14e9))
+    assert found.startup_s == 140 + 600  # 14 GB at 100 MB/s, and ten minutes
+    assert found.startup_failures == 74
+    assert timing(with_weights(140e9)).startup_s == 1400 + 600
+
+
+def test_weights_that_are_quantized_while_loading_are_read_in_16_bit() -> None:
+    made = Checkpoint("a/b", "fp8_online", Quantization.FP8, made_while_loading=True)
+    plan = configured(model=make_model(params_total=7_000_000_000), checkpoint=made)
+    assert weight_file_bytes(plan) == 14e9
+
+
+def test_every_other_limit_leaves_the_start_its_time() -> None:
+    found = rendered(with_weights(140e9))
+    server = container(found)
+    probe = server["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 2000
+    assert int(environment(found)["VLLM_ENGINE_READY_TIMEOUT_S"]) == 2000
+    assert found["Deployment"].body["spec"]["progressDeadlineSeconds"] > 2000
+
+
+@pytest.mark.parametrize(("longest_s", "drain_s"), [(1.0, 30), (29.9, 30), (31.0, 60), (700.0, 1200), (1e9, 3600)])
+def test_a_pod_ends_after_its_longest_answer(longest_s: float, drain_s: int) -> None:
+    base = latency(longest_s / 1.5)
+    assert base.p99.high == pytest.approx(longest_s)
+    plan = make_plan(estimate=make_estimate(e2e=base))
+    assert timing(plan).drain_s == drain_s
+    pod = pod_spec(rendered(plan))
+    assert pod["terminationGracePeriodSeconds"] == 15 + drain_s + 15
+    assert pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"] == ["sleep", "15"]
+    assert f"--shutdown-timeout={drain_s}" in pod["containers"][0]["args"]
+
+
+def test_a_prediction_that_moves_a_little_replaces_no_pod() -> None:
+    plans = [make_plan(estimate=make_estimate(e2e=latency(seconds))) for seconds in (2.0, 2.1)]
+    assert pod_spec(rendered(plans[0])) == pod_spec(rendered(plans[1]))
