@@ -1,0 +1,5 @@
+"""``python -m inferplan.kube``."""
+
+from inferplan.kube.main import main
+
+main()

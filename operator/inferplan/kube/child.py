@@ -1,0 +1,108 @@
+"""An object that belongs to a scenario, as it was last seen, and whether it does what it should."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from inferplan.kube.client import FIELD_MANAGER, Body
+from inferplan.kube.inbox import Key
+from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, SCENARIO_LABEL, Kind
+
+
+class ChildName(NamedTuple):
+    """Where a child is."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """Render as people write it."""
+        return f"{self.kind} {self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child.
+
+    Parameters
+    ----------
+    owner_uid
+        Of the scenario that controls it; empty if nothing or something else does.
+    owned_fields
+        What our field manager owns in it (``fieldsV1``); None if it owns nothing.
+    """
+
+    kind: Kind
+    name: ChildName
+    uid: str
+    scenario: str
+    owner_uid: str
+    owner: str
+    deleting: bool
+    ready: bool
+    finished: bool
+    failed: bool
+    detail: str
+    owned_fields: dict[str, Any] | None
+
+    @property
+    def key(self) -> Key:
+        """The scenario that its label names."""
+        return Key(self.name.namespace, self.scenario)
+
+
+def read_child(kind: Kind, body: Body) -> Child:
+    """Reduce an object to what matters of it."""
+    metadata = body["metadata"]
+    owner = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), {})
+    fields = next(
+        (
+            entry.get("fieldsV1")
+            for entry in metadata.get("managedFields") or ()
+            if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
+        ),
+        None,
+    )
+    ready, detail = _readiness(kind, body)
+    conditions = _true_conditions(body)
+    return Child(
+        kind=kind,
+        name=ChildName(kind.name, metadata["namespace"], metadata["name"]),
+        uid=metadata["uid"],
+        scenario=(metadata.get("labels") or {}).get(SCENARIO_LABEL, ""),
+        owner_uid=owner.get("uid", ""),
+        owner=f"{owner.get('kind', '')} {owner.get('name', '')}".strip(),
+        deleting="deletionTimestamp" in metadata,
+        ready=ready,
+        finished=kind is JOB and "Complete" in conditions,
+        failed=kind is JOB and "Failed" in conditions,
+        detail=detail,
+        owned_fields=fields,
+    )
+
+
+def _true_conditions(body: Body) -> dict[str, str]:
+    found = (body.get("status") or {}).get("conditions") or ()
+    return {one["type"]: str(one.get("message", "")) for one in found if one.get("status") == "True"}
+
+
+def _readiness(kind: Kind, body: Body) -> tuple[bool, str]:
+    status, spec = body.get("status") or {}, body.get("spec") or {}
+    conditions = _true_conditions(body)
+    if kind is DEPLOYMENT:
+        wanted, there = int(spec.get("replicas", 1)), int(status.get("availableReplicas", 0))
+        updated, total = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
+        seen = status.get("observedGeneration", 0) >= body["metadata"].get("generation", 0)
+        ready = seen and updated >= wanted and there >= wanted and total <= wanted
+        return ready, f"{min(there, wanted)} of {wanted} replicas available" + (", rolling out" if total > wanted else "")
+    if kind is JOB:
+        if "Complete" in conditions:
+            return True, "the run is complete"
+        if "Failed" in conditions:
+            return False, f"the run failed: {conditions['Failed']}"
+        return int(status.get("ready", 0)) > 0, f"{int(status.get('ready', 0))} of {spec.get('parallelism', 1)} pods ready"
+    if kind is CRON_JOB:
+        return True, f"runs at {spec.get('schedule', '')} {spec.get('timeZone', '')}".rstrip()
+    return True, ""

@@ -1,0 +1,171 @@
+"""Which plan holds, and whether it is put to work.
+
+A plan that stands stays: it gives way to a new spec, to the loss of its GPUs, and to a saving that is large enough,
+lasts long enough and pays for the move. Nothing else moves a running workload.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import enum
+from dataclasses import dataclass
+from decimal import Decimal
+
+from inferplan.api.figures import dollars
+from inferplan.api.v1alpha1.operation import DeployPolicy, Replan, ReplanPolicy
+from inferplan.domain.plan import Plan
+from inferplan.domain.reasons import ReasonCode
+from inferplan.domain.scenario import Budget, Enforcement
+from inferplan.kube.client import Body
+from inferplan.kube.planning import Planned
+from inferplan.kube.prices import ASSUMED_STALE_AFTER_DAYS, STAND_IN
+from inferplan.kube.view import APPROVED, View, moment
+
+ASSUMED_MOVE_HOURS = Decimal("0.5")
+"""Time for which a move pays for both workloads [h]: weights load, caches warm up. No source; minutes are usual."""
+
+
+class Stop(enum.StrEnum):
+    """Why a plan is not put to work."""
+
+    POLICY = "PlanOnly"
+    APPROVAL = "AwaitingApproval"
+    NO_GPUS = "NoGpusInCluster"
+    OVER_BUDGET = "OverBudget"
+    PRICE_UNKNOWN = "PriceUnknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The plan that holds.
+
+    Parameters
+    ----------
+    status
+        The part of the status that planning writes.
+    trigger
+        What led to another plan than before; empty if it is the same.
+    better
+        What another plan would save [percent]; 0 if there is none worth a move.
+    look_again_s
+        When a better plan will have been better for long enough [s].
+    stop
+        Why it is not put to work; None: it is.
+    """
+
+    plan: Plan | None
+    status: Body
+    trigger: str = ""
+    saved_usd_per_hour: Decimal | None = None
+    better: str = ""
+    look_again_s: float | None = None
+    stop: Stop | None = None
+    approved: bool = True
+    over_budget: bool = False
+    price_unknown: bool = False
+    prices_stale: bool = False
+
+
+def choose(view: View, *, fits: bool) -> Choice:
+    """Decide which plan holds and whether it is put to work.
+
+    Parameters
+    ----------
+    fits
+        The cluster has the GPUs of a plan that was made for owned machines.
+    """
+    planned, resource = view.planned, view.resource
+    if planned is None or resource is None:
+        return Choice(None, {})
+    replan = resource.spec.replan
+    better, look_again_s, switch = _better(view, planned, replan)
+    plan, status = planned.held, planned.held_status
+    if plan is None or status is None or switch:
+        plan, status = planned.fresh, planned.fresh_status
+    if plan is None:
+        return Choice(None, status)
+    budget = planned.scenario.budget
+    over = any(miss.code is ReasonCode.OVER_BUDGET for miss in plan.misses)
+    unknown = any(place.source.startswith(STAND_IN) for place in plan.cost.placements)
+    approved = _approved(view, plan)
+    running = view.standing is not None and view.standing.hash == plan.hash and view.previous.is_true("PlanApproved")
+    blocks = budget.enforcement is Enforcement.BLOCK and _limited(budget) and not running
+    in_cluster = plan.source == "Cluster" or (plan.source == "Owned" and fits)
+    stop = None
+    if resource.spec.deploy.policy is DeployPolicy.PLAN:
+        stop = Stop.POLICY
+    elif over and blocks:
+        stop = Stop.OVER_BUDGET
+    elif unknown and blocks:
+        stop = Stop.PRICE_UNKNOWN
+    elif not in_cluster and not approved:
+        stop = Stop.NO_GPUS
+    elif resource.spec.deploy.policy is DeployPolicy.MANUAL and not approved:
+        stop = Stop.APPROVAL
+    changed = plan.hash != view.previous.plan.get("hash")
+    return Choice(
+        plan=plan,
+        status=status,
+        trigger=_trigger(view, switch=switch) if changed else "",
+        saved_usd_per_hour=planned.saving_usd_per_hour if changed and switch else None,
+        better="" if switch else better,
+        look_again_s=None if switch else look_again_s,
+        stop=stop,
+        approved=stop is None or (approved and stop is not Stop.POLICY),
+        over_budget=over,
+        price_unknown=unknown,
+        prices_stale=_stale(plan, view.now),
+    )
+
+
+def _limited(budget: Budget) -> bool:
+    return any(
+        limit is not None
+        for limit in (budget.maximum_usd_per_hour, budget.maximum_usd_per_month, budget.maximum_usd_per_request)
+    )
+
+
+def _approved(view: View, plan: Plan) -> bool:
+    """Tell whether this very plan was approved: by annotation now, or before and it stands since."""
+    if view.annotations.get(APPROVED, "") == plan.hash:
+        return True
+    standing = view.standing
+    return standing is not None and standing.hash == plan.hash and view.previous.is_true("PlanApproved")
+
+
+def _trigger(view: View, *, switch: bool) -> str:
+    if not view.previous.plan:
+        return "first plan"
+    if view.is_new_spec:
+        return "the spec changed"
+    return "a lasting saving" if switch else "the plan before could not be had any more"
+
+
+def _stale(plan: Plan, now: dt.datetime) -> bool:
+    oldest = min((place.as_of for place in plan.cost.placements if place.as_of), default="")
+    day = moment(oldest)
+    return day is not None and now.date() - day.date() > dt.timedelta(days=ASSUMED_STALE_AFTER_DAYS)
+
+
+def _better(view: View, planned: Planned, replan: Replan) -> tuple[str, float | None, bool]:
+    """Say what another plan would save, when to look again, and whether to move now."""
+    fresh, held, standing = planned.fresh, planned.held, view.standing
+    if fresh is None or held is None or standing is None or standing.deploys_the_same_as(fresh):
+        return "", None, False
+    saving = planned.saving_usd_per_hour
+    before = held.cost.per_hour
+    move = ASSUMED_MOVE_HOURS * (before + fresh.cost.per_hour)
+    enough = before > 0 and saving * 100 >= replan.minimum_savings_percent * before
+    if saving <= 0 or not enough or saving * replan.horizon_hours <= move or _stale(fresh, view.now):
+        return "", None, False
+    percent = int(saving * 100 / before)
+    better = f"{fresh.configuration.title} would save {dollars(saving)}/h ({percent} %)"
+    if replan.policy is ReplanPolicy.NEVER:
+        return better, None, False
+    outdated = view.previous.condition("PlanOutdated")
+    since = moment(outdated.since) if outdated is not None and outdated.status == "True" else None
+    lasts = dt.timedelta(minutes=replan.persistence_minutes)
+    waited = dt.timedelta(0) if since is None else view.now - since
+    if waited >= lasts:
+        return better, None, True
+    return better, (lasts - waited).total_seconds(), False

@@ -1,0 +1,296 @@
+"""The conditions of a scenario, as kstatus, Flux and Argo CD read them: each a small pure function.
+
+``Ready`` sums them up. ``Stalled`` is true where trying again changes nothing, ``Reconciling`` while something is under
+way; never both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from inferplan.api.v1alpha1.operation import DeployPolicy
+from inferplan.domain.plan import Plan
+from inferplan.domain.reasons import REASON_TEXT, ReasonCode
+from inferplan.kube.choice import Choice, Stop
+from inferplan.kube.client import Body
+from inferplan.kube.view import APPROVED, PAUSED, View, timestamp
+from inferplan.kube.work import Work
+
+TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
+LONGEST_MESSAGE = 2048
+_PLACE_CODES = {ReasonCode.NO_INVENTORY, ReasonCode.GPUS_OVER_MAXIMUM}
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """A condition without its time."""
+
+    status: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What conditions are made of."""
+
+    view: View
+    choice: Choice
+    work: Work
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that holds."""
+        return self.choice.plan
+
+    @property
+    def deploys(self) -> bool:
+        """Whether the plan is put to work."""
+        return self.choice.plan is not None and self.choice.stop is None
+
+
+Rule = Callable[[Facts], State]
+
+
+def spec_valid(facts: Facts) -> State:
+    """Whether the spec can be understood."""
+    faults = facts.view.faults
+    if faults:
+        return State(FALSE, "InvalidSpec", "; ".join(faults))
+    return State(TRUE, "Valid", "the spec can be planned")
+
+
+def inventory_known(facts: Facts) -> State:
+    """Whether the nodes and pods that were planned on are those of now."""
+    view = facts.view
+    if view.inventory_faults:
+        return State(FALSE, "CannotWatch", "; ".join(view.inventory_faults))
+    if not view.has_gpus:
+        return State(TRUE, "NoGpus", "the cluster has no GPU that can be planned on")
+    return State(TRUE, "Watched", "nodes and pods are watched")
+
+
+def prices_fresh(facts: Facts) -> State:
+    """Whether every price is the machine's own, dated, and believable."""
+    if facts.view.price_faults:
+        return State(FALSE, "PriceBookRefused", f"the prices before stay: {'; '.join(facts.view.price_faults)}")
+    if facts.plan is None:
+        return State(UNKNOWN, "NoPlan", "there is no plan to price")
+    places = facts.plan.cost.placements
+    if facts.choice.price_unknown:
+        return State(FALSE, "PriceUnknown", "; ".join(dict.fromkeys(place.source for place in places)))
+    dates = sorted({place.as_of for place in places if place.as_of})
+    dated = f"prices of {' and '.join(dates)}" if dates else "computed from what is stated in the spec"
+    if facts.choice.prices_stale:
+        return State(FALSE, "PricesStale", dated)
+    return State(TRUE, "Dated", dated)
+
+
+def plan_feasible(facts: Facts) -> State:
+    """Whether there is a plan."""
+    if facts.view.faults:
+        return State(UNKNOWN, "InvalidSpec", "the spec cannot be planned")
+    if facts.plan is not None:
+        where = {"Market": "on the market: the cluster has no GPU", "Owned": "on owned machines"}
+        source = facts.view.planned.source.value if facts.view.planned is not None else ""
+        if facts.plan.source == "Market" and source == "Market" and facts.view.has_gpus:
+            where["Market"] = "on the market"
+        return State(TRUE, "PlanFound", f"planned {where.get(facts.plan.source, 'on the GPUs of the cluster')}")
+    if facts.view.planned is None:
+        return State(UNKNOWN, "NotPlanned", "not planned yet")
+    if _short(facts):
+        holders = ", ".join(f"{held.gpus}x {held.gpu} by {held.by}" for held in facts.view.held)
+        return State(FALSE, "GpusHeld", f"too few GPUs are free; held: {holders}")
+    return State(FALSE, "NoFeasiblePlan", _binding(facts))
+
+
+def _short(facts: Facts) -> bool:
+    """Whether others hold what would be needed."""
+    binding = _binding_codes(facts)
+    return bool(facts.view.held) and bool(binding & {code.value for code in _PLACE_CODES})
+
+
+def _binding_codes(facts: Facts) -> set[str]:
+    infeasibility = facts.choice.status.get("infeasibility") or {}
+    rejected = facts.choice.status.get("rejected") or {}
+    return {str(code) for code in infeasibility.get("binding") or ()} | {
+        str(entry.get("code")) for entry in rejected.get("byReason") or ()
+    }
+
+
+def _binding(facts: Facts) -> str:
+    infeasibility = facts.choice.status.get("infeasibility") or {}
+    reasons = [f"{code}: {REASON_TEXT[ReasonCode(code)]}" for code in infeasibility.get("binding") or ()]
+    nearest = [f"feasible with {item['text']}" for item in (infeasibility.get("nearest") or ())[:1]]
+    return "; ".join([*reasons, *nearest]) or str(facts.choice.status.get("summary", "no plan"))
+
+
+def plan_approved(facts: Facts) -> State:
+    """Whether the plan may be applied."""
+    plan, view = facts.plan, facts.view
+    if plan is None or view.resource is None:
+        return State(UNKNOWN, "NoPlan", "there is no plan to approve")
+    how = f"approve it with the annotation {APPROVED}={plan.hash}"
+    match facts.choice.stop:
+        case Stop.POLICY:
+            return State(UNKNOWN, "PlanOnly", "deploy.policy is Plan: nothing is applied")
+        case Stop.APPROVAL:
+            return State(FALSE, "AwaitingApproval", how)
+        case Stop.NO_GPUS:
+            return State(FALSE, "NoGpusInCluster", f"the cluster lacks these GPUs; to apply it nevertheless, {how}")
+        case Stop.OVER_BUDGET | Stop.PRICE_UNKNOWN:
+            return State(FALSE, facts.choice.stop.value, "the budget blocks it")
+        case None:
+            by_hand = view.annotations.get(APPROVED) == plan.hash
+            policy = view.resource.spec.deploy.policy
+            if by_hand or policy is DeployPolicy.MANUAL:
+                return State(TRUE, "Approved", f"plan {plan.hash} was approved")
+            return State(TRUE, "Auto", "deploy.policy is Auto: plans are applied")
+
+
+def workload_available(facts: Facts) -> State:
+    """Whether what runs does what it should."""
+    work, view = facts.work, facts.view
+    before = view.previous.condition("WorkloadAvailable")
+    if facts.deploys and work.completed:
+        return State(TRUE, "RunComplete", "the run is complete")
+    if facts.deploys and not work.wanted and before is not None and before.reason == "RunComplete":
+        return State(TRUE, "RunComplete", "the run is complete")
+    if facts.deploys and work.failed:
+        return State(FALSE, "RunFailed", work.failed)
+    if not facts.deploys and work.present:
+        return State(UNKNOWN, "LeftAlone", f"what ran before is left as it is: {work.detail}")
+    if not facts.deploys:
+        return State(FALSE, "NotDeployed", "nothing is deployed")
+    if work.foreign:
+        return State(FALSE, "NameTaken", "; ".join(work.foreign))
+    if view.problem:
+        return State(FALSE, "ApplyFailed", view.problem)
+    if work.is_available:
+        return State(TRUE, "Available", work.detail or "everything is in place")
+    return State(FALSE, "Progressing", work.detail or "being deployed")
+
+
+def within_budget(facts: Facts) -> State:
+    """Whether the plan costs no more than it may."""
+    plan, planned = facts.plan, facts.view.planned
+    if plan is None or planned is None:
+        over = ReasonCode.OVER_BUDGET.value in (facts.choice.status.get("infeasibility") or {}).get("binding", ())
+        if over:
+            return State(FALSE, "OverBudget", "every plan that meets the rest costs more than the budget")
+        return State(UNKNOWN, "NoPlan", "there is no plan to price")
+    budget = planned.scenario.budget
+    if (budget.maximum_usd_per_hour, budget.maximum_usd_per_month, budget.maximum_usd_per_request) == (None,) * 3:
+        return State(TRUE, "NoLimit", "no budget is set")
+    if facts.choice.over_budget:
+        misses = [miss for miss in plan.misses if miss.code is ReasonCode.OVER_BUDGET]
+        said = "; ".join(f"{miss.actual:.6g} of {miss.limit:.6g} {miss.unit}" for miss in misses)
+        return State(FALSE, "OverBudget", said)
+    if facts.choice.price_unknown:
+        return State(UNKNOWN, "PriceUnknown", "no price is known for the machines; another stands in")
+    return State(TRUE, "Within", "the plan keeps the budget")
+
+
+def plan_outdated(facts: Facts) -> State:
+    """Whether another plan would now be chosen, but the one that stands is kept for the time being."""
+    if facts.plan is None:
+        return State(FALSE, "NoPlan", "there is no plan")
+    if facts.choice.better:
+        return State(TRUE, "CheaperPlan", facts.choice.better)
+    return State(FALSE, "UpToDate", "no other plan is worth a move")
+
+
+def stalled(facts: Facts) -> State:
+    """Whether trying again changes nothing until somebody changes something."""
+    found = _stall(facts)
+    if found is not None:
+        return State(TRUE, *found)
+    return State(FALSE, "Progressing", "nothing stands in the way")
+
+
+def _stall(facts: Facts) -> tuple[str, str] | None:
+    view, work = facts.view, facts.work
+    if view.faults:
+        return "InvalidSpec", "; ".join(view.faults)
+    if view.planned is None:
+        return None
+    if facts.plan is None:
+        state = plan_feasible(facts)
+        over = within_budget(facts)
+        return (over.reason, f"{over.message}; {state.message}") if over.status == FALSE else (state.reason, state.message)
+    if facts.choice.stop in {Stop.NO_GPUS, Stop.OVER_BUDGET, Stop.PRICE_UNKNOWN}:
+        state = within_budget(facts) if facts.choice.stop is not Stop.NO_GPUS else plan_approved(facts)
+        return facts.choice.stop.value, state.message
+    if facts.deploys and work.foreign:
+        return "NameTaken", "; ".join(work.foreign)
+    if facts.deploys and work.failed:
+        return "RunFailed", work.failed
+    return None
+
+
+def reconciling(facts: Facts) -> State:
+    """Whether something is under way."""
+    view = facts.view
+    if view.paused:
+        return State(FALSE, "Paused", f"paused by the annotation {PAUSED}")
+    if _stall(facts) is not None:
+        return State(FALSE, "Stalled", "see Stalled")
+    if not facts.deploys:
+        reason = facts.choice.stop.value if facts.choice.stop is not None else "Idle"
+        return State(FALSE, reason, "nothing is under way")
+    available = workload_available(facts)
+    if available.status == TRUE:
+        return State(FALSE, "Idle", "nothing is under way")
+    return State(TRUE, available.reason, available.message)
+
+
+def ready(facts: Facts) -> State:
+    """Sum up: what was asked for is so."""
+    stall = _stall(facts)
+    if stall is not None:
+        return State(FALSE, *stall)
+    if facts.plan is None:
+        return State(UNKNOWN, "NotPlanned", "not planned yet")
+    if facts.choice.stop is Stop.POLICY:
+        return State(TRUE, "Planned", "the plan is in the status, and nothing else was asked for")
+    if facts.choice.stop is not None:
+        return State(FALSE, facts.choice.stop.value, "the plan waits for approval")
+    available = workload_available(facts)
+    return State(available.status, available.reason, available.message)
+
+
+RULES: tuple[tuple[str, Rule], ...] = (
+    ("Ready", ready),
+    ("Reconciling", reconciling),
+    ("Stalled", stalled),
+    ("SpecValid", spec_valid),
+    ("InventoryKnown", inventory_known),
+    ("PricesFresh", prices_fresh),
+    ("PlanFeasible", plan_feasible),
+    ("PlanApproved", plan_approved),
+    ("WorkloadAvailable", workload_available),
+    ("WithinBudget", within_budget),
+    ("PlanOutdated", plan_outdated),
+)
+"""Every condition, in the order in which they are written."""
+
+
+def conditions(facts: Facts) -> list[Body]:
+    """Write all conditions; the time of one moves only with its status."""
+    written = []
+    for kind, rule in RULES:
+        state = rule(facts)
+        before = facts.view.previous.condition(kind)
+        kept = before is not None and before.status == state.status and before.since
+        written.append(
+            {
+                "type": kind,
+                "status": state.status,
+                "reason": state.reason,
+                "message": state.message[:LONGEST_MESSAGE],
+                "observedGeneration": facts.view.generation,
+                "lastTransitionTime": before.since if before is not None and kept else timestamp(facts.view.now),
+            }
+        )
+    return written

@@ -1,0 +1,97 @@
+"""What goes wrong between us and the cluster, and what to do about it.
+
+::
+
+    Exception
+    ├── ApiError            the API server said no
+    └── LeadershipLostError  somebody else may hold the Lease: stop at once
+
+Only :func:`retry_delay_s` decides how soon something is tried again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+FIRST_DELAY_S = 1.0
+LONGEST_DELAY_S = 60.0
+
+
+class LeadershipLostError(Exception):
+    """The Lease could not be renewed in time, or somebody else holds it."""
+
+
+class ApiError(Exception):
+    """The API server refused a request; ``str()`` is its message.
+
+    Attributes
+    ----------
+    status
+        HTTP status.
+    reason
+        One word: ``NotFound``, ``Forbidden``, ``Conflict``, ``Invalid`` …
+    retry_after_s
+        How long the server asks to wait, if it says so.
+    """
+
+    def __init__(self, status: int, message: str, reason: str = "", retry_after_s: float | None = None) -> None:
+        super().__init__(message or f"HTTP status {status}")
+        self.status = status
+        self.reason = reason
+        self.retry_after_s = retry_after_s
+
+    @classmethod
+    def of(cls, status: int, body: str, headers: Mapping[str, str]) -> ApiError:
+        """Read the answer of a failed request."""
+        try:
+            answer: Any = json.loads(body)
+        except ValueError:
+            answer = {}
+        if not isinstance(answer, dict):
+            answer = {}
+        after = headers.get("Retry-After", "")
+        return cls(
+            status,
+            str(answer.get("message") or body.strip()[:500]),
+            str(answer.get("reason") or ""),
+            float(after) if after.isdigit() else None,
+        )
+
+    @property
+    def is_gone(self) -> bool:
+        """The object or its whole kind is not there."""
+        return self.status == HTTPStatus.NOT_FOUND
+
+    @property
+    def is_forbidden(self) -> bool:
+        """RBAC, quota or admission refused."""
+        return self.status == HTTPStatus.FORBIDDEN
+
+    @property
+    def is_invalid(self) -> bool:
+        """The object itself is refused, for instance because a field cannot be changed."""
+        return self.status == HTTPStatus.UNPROCESSABLE_ENTITY
+
+    @property
+    def is_conflict(self) -> bool:
+        """Somebody else's fields or object stand in the way."""
+        return self.status == HTTPStatus.CONFLICT
+
+    @property
+    def is_terminating(self) -> bool:
+        """The namespace is being deleted: nothing can be made in it any more."""
+        return self.is_forbidden and "being terminated" in str(self)
+
+
+def retry_delay_s(attempts: int, error: BaseException | None = None) -> float:
+    """Return how long to wait after so many failures in a row [s].
+
+    >>> [retry_delay_s(attempts) for attempts in (1, 2, 3, 10)]
+    [1.0, 2.0, 4.0, 60.0]
+    """
+    if isinstance(error, ApiError) and error.retry_after_s is not None:
+        return min(LONGEST_DELAY_S, max(FIRST_DELAY_S, error.retry_after_s))
+    return min(LONGEST_DELAY_S, FIRST_DELAY_S * 2.0 ** min(attempts - 1, 10))

@@ -1,0 +1,249 @@
+"""From a scenario and what it may see of the cluster to the plan that should hold now.
+
+Planning takes a tenth of a second of CPU, so it happens in one thread beside the event loop, and never twice for the
+same question.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from decimal import Decimal
+
+from inferplan.api.convert import ResolvedScenario
+from inferplan.api.status import outcome_to_status, status_document
+from inferplan.domain.catalog import Catalog
+from inferplan.domain.cluster import Inventory
+from inferplan.domain.model import Quantization
+from inferplan.domain.plan import Outcome, Plan
+from inferplan.domain.scenario import HardwareSource, Pin, Scenario
+from inferplan.kube import metrics
+from inferplan.kube.client import Body
+from inferplan.planner import Planner
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The plan that stands, by what names it in a status."""
+
+    hash: str
+    model: str
+    repository: str
+    quantization: str
+    method: str
+    engine: str
+    gpu: str
+    tensor_parallel: int
+    pipeline_parallel: int
+    replicas: int
+    max_num_seqs: int
+    max_num_batched_tokens: int
+    max_model_len: int
+    kv_cache_type: str
+
+    @classmethod
+    def of(cls, plan: Plan) -> Standing:
+        """Name a plan."""
+        chosen = plan.configuration
+        return cls(
+            hash=plan.hash,
+            model=chosen.model.id,
+            repository=chosen.checkpoint.repository,
+            quantization=chosen.checkpoint.quantization.value,
+            method=chosen.method.id,
+            engine=chosen.engine.name,
+            gpu=chosen.gpu.id,
+            tensor_parallel=chosen.tp_size,
+            pipeline_parallel=chosen.pp_size,
+            replicas=chosen.replicas,
+            max_num_seqs=chosen.max_num_seqs,
+            max_num_batched_tokens=chosen.max_num_batched_tokens,
+            max_model_len=chosen.max_model_len,
+            kv_cache_type=chosen.kv_dtype.value,
+        )
+
+    @classmethod
+    def read(cls, plan: Body) -> Standing | None:
+        """Read it from a status; None if another version has written it otherwise."""
+        try:
+            return cls(
+                hash=str(plan["hash"]),
+                model=str(plan["model"]),
+                repository=str(plan["repository"]),
+                quantization=str(plan["quantization"]),
+                method=str(plan["method"]),
+                engine=str(plan["engine"]),
+                gpu=str(plan["gpu"]),
+                tensor_parallel=int(plan["tensorParallel"]),
+                pipeline_parallel=int(plan["pipelineParallel"]),
+                replicas=int(plan["replicas"]),
+                max_num_seqs=int(plan["maxNumSeqs"]),
+                max_num_batched_tokens=int(plan["maxNumBatchedTokens"]),
+                max_model_len=int(plan["maxModelLen"]),
+                kv_cache_type=str(plan["kvCacheType"]),
+            )
+        except (KeyError, TypeError, ValueError):
+            return None
+
+    def deploys_the_same_as(self, plan: Plan) -> bool:
+        """Tell whether a plan is this one, wherever it is placed."""
+        return replace(Standing.of(plan), hash=self.hash) == self
+
+    @property
+    def pin(self) -> Pin | None:
+        """Ask for exactly this; None if the catalog no longer has the words for it."""
+        if self.quantization not in set(Quantization):
+            return None
+        return Pin(
+            model=self.model,
+            quantization=Quantization(self.quantization),
+            gpu=self.gpu,
+            gpus_per_replica=self.tensor_parallel * self.pipeline_parallel,
+            replicas=self.replicas,
+            max_num_seqs=self.max_num_seqs,
+            max_model_len=self.max_model_len,
+            engine=self.engine.casefold(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Everything that an answer depends on."""
+
+    scenario: Scenario
+    inventory: Inventory | None
+    catalog_digest: str
+    standing: Standing | None
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What planning found.
+
+    Parameters
+    ----------
+    fresh
+        The best plan as things are; None if there is none.
+    held
+        The plan that stood before, as it is now, if it can still be had and ``fresh`` differs from it.
+    fresh_status, held_status
+        The parts of the status that speak of each.
+    """
+
+    fresh: Plan | None
+    fresh_status: Body
+    held: Plan | None
+    held_status: Body | None
+    source: HardwareSource
+    scenario: Scenario
+
+    @property
+    def saving_usd_per_hour(self) -> Decimal:
+        """What the fresh plan would save against the held one [USD/h]."""
+        if self.fresh is None or self.held is None:
+            return Decimal(0)
+        return self.held.cost.per_hour - self.fresh.cost.per_hour
+
+
+class Planning:
+    """Answers questions, one at a time, on one catalog.
+
+    Parameters
+    ----------
+    catalog
+        With the price book laid over it.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self._planner = Planner(catalog)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="planning")
+        self._answers: dict[object, tuple[Question, Planned]] = {}
+
+    def use(self, catalog: Catalog) -> None:
+        """Plan on another catalog from now on."""
+        if catalog.digest != self.catalog.digest:
+            self.catalog, self._planner = catalog, Planner(catalog)
+
+    def forget(self, key: object) -> None:
+        """Drop what was answered about a scenario."""
+        self._answers.pop(key, None)
+
+    def close(self) -> None:
+        """Stop planning."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def plan(
+        self,
+        key: object,
+        resolved: ResolvedScenario,
+        inventory: Inventory | None,
+        standing: Standing | None,
+        generation: int,
+    ) -> Planned:
+        """Plan a scenario, or return what was found for the very same question before.
+
+        Parameters
+        ----------
+        inventory
+            What the scenario may plan on; None if the cluster has no GPU.
+        standing
+            The plan that stands.
+        """
+        scenario, used = on_cluster_or_market(resolved.scenario, inventory)
+        question = Question(scenario, used, self.catalog.digest, standing, generation)
+        known = self._answers.get(key)
+        if known is not None and known[0] == question:
+            return known[1]
+        started = time.monotonic()
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._thread, answer, self._planner, question, resolved
+        )
+        metrics.PLAN_SECONDS.observe(time.monotonic() - started)
+        self._answers[key] = (question, found)
+        return found
+
+
+def on_cluster_or_market(scenario: Scenario, inventory: Inventory | None) -> tuple[Scenario, Inventory | None]:
+    """Settle what ``source: Auto`` means: the cluster if it has GPUs, even busy ones, and else the market."""
+    hardware = scenario.hardware
+    if hardware.source is not HardwareSource.AUTO or hardware.owned:
+        return scenario, inventory
+    if inventory is None or not any(node.usable for node in inventory.nodes):
+        return replace(scenario, hardware=replace(hardware, source=HardwareSource.MARKET)), None
+    return replace(scenario, hardware=replace(hardware, source=HardwareSource.CLUSTER)), inventory
+
+
+def answer(planner: Planner, question: Question, resolved: ResolvedScenario) -> Planned:
+    """Plan afresh, and look at what stands where that differs."""
+    outcome = planner.plan(question.scenario, question.inventory)
+    fresh, standing = outcome.chosen, question.standing
+    held = None
+    if standing is not None and (fresh is None or fresh.hash != standing.hash):
+        held = _as_it_is_now(planner, question, standing)
+    return Planned(
+        fresh=fresh,
+        fresh_status=_status(outcome, resolved, question.generation),
+        held=held,
+        held_status=None if held is None else _status(replace(outcome, chosen=held), resolved, question.generation),
+        source=question.scenario.hardware.source,
+        scenario=question.scenario,
+    )
+
+
+def _as_it_is_now(planner: Planner, question: Question, standing: Standing) -> Plan | None:
+    """Evaluate the standing plan on the world of today; None if it cannot be had any more."""
+    pin = standing.pin
+    if pin is None:
+        return None
+    found = planner.plan(replace(question.scenario, pin=pin, growth_factors=()), question.inventory).chosen
+    if found is None or not standing.deploys_the_same_as(found):
+        return None
+    return replace(found, hash=standing.hash, tier=question.scenario.tier)
+
+
+def _status(outcome: Outcome, resolved: ResolvedScenario, generation: int) -> Body:
+    return status_document(outcome_to_status(outcome, resolved.resolved, generation))

@@ -1,0 +1,88 @@
+"""The status of a scenario: put together, and written only where it differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from inferplan.api.figures import decimal_text
+from inferplan.kube.client import Body
+from inferplan.kube.conditions import Facts, conditions
+from inferplan.kube.view import REQUESTED, timestamp
+
+LONGEST_HISTORY = 5
+_PLANNING = ("plan", "tiers", "infeasibility", "rejected", "growth", "whatIfs", "recommendations", "cautions")
+"""Parts of a status that planning writes and that a spec which cannot be planned must not show."""
+
+
+def make_status(facts: Facts) -> Body:
+    """Put the status together; equal facts give an equal status."""
+    view, choice = facts.view, facts.choice
+    status: Body = {key: value for key, value in choice.status.items() if key not in {"conditions", "observedGeneration"}}
+    status["observedGeneration"] = view.generation
+    status["conditions"] = conditions(facts)
+    if view.faults:
+        status["summary"] = f"the spec cannot be planned: {view.faults[0]}"[:500]
+    children = [
+        {
+            "apiVersion": child.kind.api_version,
+            "kind": child.kind.name,
+            "name": child.name.name,
+            "ready": child.ready and not child.deleting,
+        }
+        for child in facts.work.present
+    ]
+    if children:
+        status["children"] = children[:32]
+    history = _history(facts)
+    if history:
+        status["history"] = history
+    handled = view.annotations.get(REQUESTED, view.previous.handled)[:512]
+    if handled:
+        status["lastHandledReconcileAt"] = handled
+    return status
+
+
+def _history(facts: Facts) -> list[Body]:
+    """Put a change of the plan on top of the last few."""
+    view, choice = facts.view, facts.choice
+    before = str(view.previous.plan.get("hash", ""))
+    after = "" if choice.plan is None else choice.plan.hash
+    history = list(view.previous.history)
+    if before == after or (view.planned is None and not view.faults):
+        return history[:LONGEST_HISTORY]
+    entry: Body = {"time": timestamp(view.now), "trigger": choice.trigger or "there is no plan any more"}
+    if before:
+        entry["fromPlan"] = before
+    if after:
+        entry["toPlan"] = after
+    if choice.saved_usd_per_hour is not None:
+        entry["savedUsdPerHour"] = decimal_text(choice.saved_usd_per_hour)
+    return [entry, *history][:LONGEST_HISTORY]
+
+
+def paused_status(facts: Facts) -> Body:
+    """Leave the status as it is, but for the conditions that say that nothing happens."""
+    status = dict(facts.view.previous.body)
+    found = {one["type"]: one for one in conditions(facts)}
+    kept = [one for one in status.get("conditions") or () if one.get("type") != "Reconciling"]
+    status["conditions"] = [*kept[:1], found["Reconciling"], *kept[1:]]
+    return status
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that turns one document into another; empty if they are equal.
+
+    >>> changes({"a": 1, "b": {"c": 1, "d": 2}}, {"b": {"c": 1, "d": 3}})
+    {'a': None, 'b': {'d': 3}}
+    """
+    patch: dict[str, Any] = {name: None for name in before if name not in after}
+    for name, value in after.items():
+        old = before.get(name)
+        if isinstance(value, Mapping) and isinstance(old, Mapping):
+            inner = changes(old, value)
+            if inner:
+                patch[name] = inner
+        elif old != value:
+            patch[name] = value
+    return patch

@@ -1,0 +1,225 @@
+"""The cluster as it was last seen: everything that reconciling looks at, kept up to date by watches."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+import aiohttp
+from pydantic import ValidationError
+
+from inferplan.api.cluster_objects import NodeObject, PodObject
+from inferplan.api.nodes import requested_gpus
+from inferplan.kube.child import Child, ChildName, read_child
+from inferplan.kube.client import Body, Client
+from inferplan.kube.errors import ApiError
+from inferplan.kube.inbox import Inbox, Key
+from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, SCENARIO_LABEL, Kind
+from inferplan.kube.reflector import Reflector
+
+INVENTORY_SETTLES_S = 0.4
+"""Changes of nodes and pods come in bursts; scenarios look again this long after one [s]."""
+CHILD_SETTLES_S = 0.05
+CLUSTER_RETRY_S = 5.0
+
+_RUNNING_PODS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+
+logger = logging.getLogger(__name__)
+
+
+def scenario_key(body: Body) -> Key:
+    """Name a scenario."""
+    return Key(body["metadata"]["namespace"], body["metadata"]["name"])
+
+
+class World:
+    """What is known of the cluster.
+
+    Parameters
+    ----------
+    namespaces
+        Where scenarios and their children are looked at; empty: everywhere.
+    inbox
+        Told which scenario has something new to see.
+    """
+
+    def __init__(self, client: Client, namespaces: tuple[str, ...], inbox: Inbox) -> None:
+        self._client = client
+        self._namespaces: tuple[str, ...] = namespaces or ("",)
+        self._inbox = inbox
+        self.scenarios: dict[Key, Body] = {}
+        self.scenario_gone: Callable[[Key], None] = inbox.forget
+        self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
+        self.pods = Reflector(
+            client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS}
+        )
+        self._children = [
+            Reflector(
+                client,
+                kind.path(namespace),
+                partial(_read_child, kind),
+                self._child_changed,
+                {"labelSelector": SCENARIO_LABEL},
+            )
+            for kind in CHILDREN
+            for namespace in self._namespaces
+        ]
+
+    def watches(self) -> Iterator[Reflector[str, NodeObject] | Reflector[Key, PodObject] | Reflector[ChildName, Child]]:
+        """Yield everything that has to run for the world to stay up to date."""
+        yield self.nodes
+        yield self.pods
+        yield from self._children
+
+    async def listed(self) -> None:
+        """Wait until everything has been listed once, scenarios last: what they claim is then known before any plan."""
+        for watch in self.watches():
+            await watch.listed.wait()
+        told = False
+        while True:
+            try:
+                for namespace in self._namespaces:
+                    async for items, _ in self._client.pages(SCENARIO.path(namespace)):
+                        for item in items:
+                            self.see_scenario(item | {"apiVersion": SCENARIO.api_version, "kind": SCENARIO.name})
+            except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
+                if not told:
+                    logger.warning("cannot list scenarios, is the CRD installed? %s", error)
+                told = True
+                await asyncio.sleep(CLUSTER_RETRY_S)
+            else:
+                return
+
+    # ── scenarios ────────────────────────────────────────────────────────────────────────────────────────────
+
+    def see_scenario(self, body: Body) -> None:
+        """Take in a scenario; an older one than what is known is passed over."""
+        key, known = scenario_key(body), self.scenarios.get(scenario_key(body))
+        body["metadata"].pop("managedFields", None)
+        if known is not None and known["metadata"]["uid"] == body["metadata"]["uid"] and _version(known) >= _version(body):
+            return
+        self.scenarios[key] = body
+        if known is None or _asks(known) != _asks(body):
+            self._inbox.add(key)
+        if known is None or known.get("status") != body.get("status"):
+            self.look_again(CHILD_SETTLES_S, besides=key, waiting_only=True)
+
+    def lose_scenario(self, body: Body) -> None:
+        """Note that a scenario is gone; the GPUs that it held are free for others."""
+        key = scenario_key(body)
+        known = self.scenarios.get(key)
+        if known is not None and known["metadata"]["uid"] == body["metadata"]["uid"]:
+            del self.scenarios[key]
+            self.scenario_gone(key)
+            self.look_again()
+
+    def look_again(self, delay_s: float = INVENTORY_SETTLES_S, *, besides: Key | None = None, waiting_only: bool = False) -> None:
+        """Have all scenarios looked at again."""
+        for key, body in self.scenarios.items():
+            if key != besides and not (waiting_only and (body.get("status") or {}).get("plan")):
+                self._inbox.add(key, delay_s)
+
+    # ── the rest ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    def children(self, key: Key, uid: str) -> list[Child]:
+        """Return the objects that a scenario has, by label or by owner, in a fixed order."""
+        found = [
+            child
+            for reflector in self._children
+            for child in reflector.values.values()
+            if child.name.namespace == key.namespace and (child.owner_uid == uid or child.scenario == key.name)
+        ]
+        return sorted(found, key=lambda child: child.name)
+
+    def child(self, name: ChildName) -> Child | None:
+        """Return a child, if it is one of ours at all."""
+        return next((r.values[name] for r in self._children if name in r.values), None)
+
+    def see_child(self, kind: Kind, body: Body) -> None:
+        """Take in a child as the API server has just answered it."""
+        child = read_child(kind, body)
+        for reflector in self._children:
+            if reflector.path in {kind.path(), kind.path(child.name.namespace)}:
+                reflector.values[child.name] = child
+
+    def pods_of(self, key: Key) -> list[PodObject]:
+        """Return the placed pods of a scenario that hold GPUs."""
+        return [pod for pod in self.pods.values.values() if owner_of(pod) == key]
+
+    def faults(self) -> tuple[str, ...]:
+        """Say what of the inventory may be out of date."""
+        return tuple(
+            f"{name}: {watch.fault}" for name, watch in (("nodes", self.nodes), ("pods", self.pods)) if watch.fault
+        )
+
+    def _inventory_changed(self, key: object, before: object, after: object) -> None:
+        del key, before, after
+        self.look_again()
+
+    def _child_changed(self, name: ChildName, before: Child | None, after: Child | None) -> None:
+        del name
+        for child in (before, after):
+            if child is not None and child.key in self.scenarios:
+                self._inbox.add(child.key, CHILD_SETTLES_S)
+
+
+def owner_of(pod: PodObject) -> Key:
+    """Return the scenario that a pod's label names; one with an empty name if it has none."""
+    return Key(pod.metadata.namespace, pod.metadata.labels.get(SCENARIO_LABEL, ""))
+
+
+def _version(body: Body) -> int:
+    """Order versions of one object; Kubernetes promises that they are growing numbers."""
+    text = str(body["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdigit() else 0
+
+
+def _asks(body: Body) -> tuple[object, ...]:
+    """Everything about a scenario that reconciling answers to: all but its status."""
+    metadata = body["metadata"]
+    return (
+        metadata["uid"],
+        metadata.get("generation"),
+        metadata.get("deletionTimestamp"),
+        metadata.get("annotations"),
+        metadata.get("labels"),
+    )
+
+
+def _read_node(body: Body) -> tuple[str, NodeObject] | None:
+    try:
+        node = NodeObject.model_validate(body)
+    except ValidationError as error:
+        logger.warning("node %s cannot be read: %s", body["metadata"]["name"], error)
+        return None
+    return node.metadata.name, node
+
+
+def _read_pod(body: Body) -> tuple[Key, PodObject] | None:
+    try:
+        pod = PodObject.model_validate(body)
+    except ValidationError as error:
+        logger.warning("pod %s cannot be read: %s", body["metadata"]["name"], error)
+        return None
+    if not any(requested_gpus([pod]).values()):
+        return None
+    return Key(pod.metadata.namespace, pod.metadata.name), pod
+
+
+def _read_child(kind: Kind, body: Body) -> tuple[ChildName, Child] | None:
+    child = read_child(kind, body)
+    return child.name, child
+
+
+def by_scenario(pods: Iterable[PodObject]) -> dict[Key, dict[str, int]]:
+    """Count the GPUs that scenarios' pods hold, by scenario and node."""
+    found: dict[Key, dict[str, int]] = {}
+    for pod in pods:
+        key = owner_of(pod)
+        if key.name:
+            held = found.setdefault(key, {})
+            for node, gpus in requested_gpus([pod]).items():
+                held[node] = held.get(node, 0) + gpus
+    return found
