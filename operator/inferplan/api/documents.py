@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -89,6 +90,23 @@ def read_scenarios(data: bytes | str, origin: str) -> ScenarioFile:
     if faults:
         raise InputError(faults)
     return ScenarioFile(tuple(found), tuple(notices))
+
+
+def read_resource(body: Mapping[str, Any]) -> InferenceScenario:
+    """Read a scenario as an API server has it: no file and no lines, and perhaps written under an older schema.
+
+    Raises
+    ------
+    InputError
+        With every fault of shape, each with its path.
+    """
+    try:
+        return InferenceScenario.model_validate(body)
+    except ValidationError as error:
+        nowhere = Node(0)
+        prefix = place("", nowhere, ("",)) + ": "
+        faults = shape_faults(error, nowhere, "")
+        raise InputError(replace(fault, where=fault.where.removeprefix(prefix)) for fault in faults) from error
 
 
 def opened_documents(trees: tuple[Node, ...]) -> Iterator[Node]:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from inferplan.kube.client import FIELD_MANAGER, Body
 from inferplan.kube.inbox import Key
-from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, SCENARIO_LABEL, Kind
+from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, Kind
+from inferplan.render.context import SCENARIO_LABEL
 
 
 class ChildName(NamedTuple):
@@ -56,7 +57,8 @@ class Child:
 def read_child(kind: Kind, body: Body) -> Child:
     """Reduce an object to what matters of it."""
     metadata = body["metadata"]
-    owner = next((one for one in metadata.get("ownerReferences") or () if one.get("controller")), {})
+    owners: list[Body] = metadata.get("ownerReferences") or []
+    owner: Body = next((one for one in owners if one.get("controller")), {})
     fields = next(
         (
             entry.get("fieldsV1")
@@ -96,13 +98,15 @@ def _readiness(kind: Kind, body: Body) -> tuple[bool, str]:
         updated, total = int(status.get("updatedReplicas", 0)), int(status.get("replicas", 0))
         seen = status.get("observedGeneration", 0) >= body["metadata"].get("generation", 0)
         ready = seen and updated >= wanted and there >= wanted and total <= wanted
-        return ready, f"{min(there, wanted)} of {wanted} replicas available" + (", rolling out" if total > wanted else "")
+        rolling = ", rolling out" if total > wanted else ""
+        return ready, f"{min(there, wanted)} of {wanted} replicas available{rolling}"
     if kind is JOB:
         if "Complete" in conditions:
             return True, "the run is complete"
         if "Failed" in conditions:
             return False, f"the run failed: {conditions['Failed']}"
-        return int(status.get("ready", 0)) > 0, f"{int(status.get('ready', 0))} of {spec.get('parallelism', 1)} pods ready"
+        running = int(status.get("ready", 0))
+        return running > 0, f"{running} of {spec.get('parallelism', 1)} pods run"
     if kind is CRON_JOB:
         return True, f"runs at {spec.get('schedule', '')} {spec.get('timeZone', '')}".rstrip()
     return True, ""

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from inferplan.api.figures import dollars
-from inferplan.api.v1alpha1.operation import DeployPolicy, Replan, ReplanPolicy
-from inferplan.domain.plan import Plan
+from inferplan.api.v1alpha1.operation import Replan, ReplanPolicy
+from inferplan.domain.operation import DeployPolicy
+from inferplan.domain.plan import Outcome, Plan
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Budget, Enforcement
-from inferplan.kube.client import Body
 from inferplan.kube.planning import Planned
 from inferplan.kube.prices import ASSUMED_STALE_AFTER_DAYS, STAND_IN
 from inferplan.kube.view import APPROVED, View, moment
@@ -33,6 +33,7 @@ class Stop(enum.StrEnum):
     NO_GPUS = "NoGpusInCluster"
     OVER_BUDGET = "OverBudget"
     PRICE_UNKNOWN = "PriceUnknown"
+    UNRENDERABLE = "CannotBeDeployed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +42,8 @@ class Choice:
 
     Parameters
     ----------
-    status
-        The part of the status that planning writes.
+    outcome
+        What planning found, with the plan that holds as the chosen one; None if nothing was planned.
     trigger
         What led to another plan than before; empty if it is the same.
     better
@@ -51,19 +52,25 @@ class Choice:
         When a better plan will have been better for long enough [s].
     stop
         Why it is not put to work; None: it is.
+    refusals
+        Why it cannot be written as manifests.
     """
 
-    plan: Plan | None
-    status: Body
+    outcome: Outcome | None = None
     trigger: str = ""
     saved_usd_per_hour: Decimal | None = None
     better: str = ""
     look_again_s: float | None = None
     stop: Stop | None = None
-    approved: bool = True
+    refusals: tuple[str, ...] = ()
     over_budget: bool = False
     price_unknown: bool = False
     prices_stale: bool = False
+
+    @property
+    def plan(self) -> Plan | None:
+        """The plan that holds."""
+        return None if self.outcome is None else self.outcome.chosen
 
 
 def choose(view: View, *, fits: bool) -> Choice:
@@ -76,14 +83,13 @@ def choose(view: View, *, fits: bool) -> Choice:
     """
     planned, resource = view.planned, view.resource
     if planned is None or resource is None:
-        return Choice(None, {})
+        return Choice()
     replan = resource.spec.replan
     better, look_again_s, switch = _better(view, planned, replan)
-    plan, status = planned.held, planned.held_status
-    if plan is None or status is None or switch:
-        plan, status = planned.fresh, planned.fresh_status
+    outcome = planned.fresh if planned.held is None or switch else planned.held
+    plan = outcome.chosen
     if plan is None:
-        return Choice(None, status)
+        return Choice(outcome)
     budget = planned.scenario.budget
     over = any(miss.code is ReasonCode.OVER_BUDGET for miss in plan.misses)
     unknown = any(place.source.startswith(STAND_IN) for place in plan.cost.placements)
@@ -104,14 +110,12 @@ def choose(view: View, *, fits: bool) -> Choice:
         stop = Stop.APPROVAL
     changed = plan.hash != view.previous.plan.get("hash")
     return Choice(
-        plan=plan,
-        status=status,
+        outcome=outcome,
         trigger=_trigger(view, switch=switch) if changed else "",
         saved_usd_per_hour=planned.saving_usd_per_hour if changed and switch else None,
         better="" if switch else better,
         look_again_s=None if switch else look_again_s,
         stop=stop,
-        approved=stop is None or (approved and stop is not Stop.POLICY),
         over_budget=over,
         price_unknown=unknown,
         prices_stale=_stale(plan, view.now),
@@ -149,7 +153,8 @@ def _stale(plan: Plan, now: dt.datetime) -> bool:
 
 def _better(view: View, planned: Planned, replan: Replan) -> tuple[str, float | None, bool]:
     """Say what another plan would save, when to look again, and whether to move now."""
-    fresh, held, standing = planned.fresh, planned.held, view.standing
+    fresh, standing = planned.fresh.chosen, view.standing
+    held = None if planned.held is None else planned.held.chosen
     if fresh is None or held is None or standing is None or standing.deploys_the_same_as(fresh):
         return "", None, False
     saving = planned.saving_usd_per_hour

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from inferplan.api.v1alpha1.operation import DeployPolicy
-from inferplan.domain.plan import Plan
+from inferplan.domain.operation import DeployPolicy
+from inferplan.domain.plan import Infeasibility, Plan
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode
 from inferplan.kube.choice import Choice, Stop
 from inferplan.kube.client import Body
@@ -43,6 +43,11 @@ class Facts:
     def plan(self) -> Plan | None:
         """The plan that holds."""
         return self.choice.plan
+
+    @property
+    def infeasibility(self) -> Infeasibility | None:
+        """Why there is no plan, if there is none."""
+        return None if self.choice.outcome is None else self.choice.outcome.infeasibility
 
     @property
     def deploys(self) -> bool:
@@ -91,42 +96,41 @@ def plan_feasible(facts: Facts) -> State:
     """Whether there is a plan."""
     if facts.view.faults:
         return State(UNKNOWN, "InvalidSpec", "the spec cannot be planned")
-    if facts.plan is not None:
-        where = {"Market": "on the market: the cluster has no GPU", "Owned": "on owned machines"}
-        source = facts.view.planned.source.value if facts.view.planned is not None else ""
-        if facts.plan.source == "Market" and source == "Market" and facts.view.has_gpus:
-            where["Market"] = "on the market"
-        return State(TRUE, "PlanFound", f"planned {where.get(facts.plan.source, 'on the GPUs of the cluster')}")
-    if facts.view.planned is None:
+    if facts.choice.outcome is None:
         return State(UNKNOWN, "NotPlanned", "not planned yet")
+    if facts.plan is not None:
+        return State(TRUE, "PlanFound", f"planned on {_where(facts.plan, has_gpus=facts.view.has_gpus)}")
     if _short(facts):
         holders = ", ".join(f"{held.gpus}x {held.gpu} by {held.by}" for held in facts.view.held)
-        return State(FALSE, "GpusHeld", f"too few GPUs are free; held: {holders}")
+        return State(FALSE, "GpusHeld", f"too few GPUs are free; held are {holders}; {_binding(facts)}")
     return State(FALSE, "NoFeasiblePlan", _binding(facts))
+
+
+def _where(plan: Plan, *, has_gpus: bool) -> str:
+    if plan.source == "Market":
+        return "the market" if has_gpus else "the market, because the cluster has no GPU"
+    return "owned machines" if plan.source == "Owned" else "the GPUs of the cluster"
 
 
 def _short(facts: Facts) -> bool:
     """Whether others hold what would be needed."""
-    binding = _binding_codes(facts)
-    return bool(facts.view.held) and bool(binding & {code.value for code in _PLACE_CODES})
-
-
-def _binding_codes(facts: Facts) -> set[str]:
-    infeasibility = facts.choice.status.get("infeasibility") or {}
-    rejected = facts.choice.status.get("rejected") or {}
-    return {str(code) for code in infeasibility.get("binding") or ()} | {
-        str(entry.get("code")) for entry in rejected.get("byReason") or ()
-    }
+    if not facts.view.held or facts.choice.outcome is None:
+        return False
+    counted = {entry.code for entry in facts.choice.outcome.rejected.by_reason}
+    binding = set() if facts.infeasibility is None else set(facts.infeasibility.binding)
+    return bool(_PLACE_CODES & (counted | binding))
 
 
 def _binding(facts: Facts) -> str:
-    infeasibility = facts.choice.status.get("infeasibility") or {}
-    reasons = [f"{code}: {REASON_TEXT[ReasonCode(code)]}" for code in infeasibility.get("binding") or ()]
-    nearest = [f"feasible with {item['text']}" for item in (infeasibility.get("nearest") or ())[:1]]
-    return "; ".join([*reasons, *nearest]) or str(facts.choice.status.get("summary", "no plan"))
+    found = facts.infeasibility
+    if found is None:
+        return "there is no plan"
+    reasons = [f"{code}: {REASON_TEXT[code]}" for code in found.binding]
+    nearest = [f"feasible with {item.text}: {item.plan.configuration.title}" for item in found.nearest[:1]]
+    return "; ".join([*reasons, *nearest]) or "there is no plan"
 
 
-def plan_approved(facts: Facts) -> State:
+def plan_approved(facts: Facts) -> State:  # noqa: PLR0911 - one return per state
     """Whether the plan may be applied."""
     plan, view = facts.plan, facts.view
     if plan is None or view.resource is None:
@@ -141,6 +145,8 @@ def plan_approved(facts: Facts) -> State:
             return State(FALSE, "NoGpusInCluster", f"the cluster lacks these GPUs; to apply it nevertheless, {how}")
         case Stop.OVER_BUDGET | Stop.PRICE_UNKNOWN:
             return State(FALSE, facts.choice.stop.value, "the budget blocks it")
+        case Stop.UNRENDERABLE:
+            return State(UNKNOWN, facts.choice.stop.value, "it cannot be deployed as it is")
         case None:
             by_hand = view.annotations.get(APPROVED) == plan.hash
             policy = view.resource.spec.deploy.policy
@@ -149,7 +155,7 @@ def plan_approved(facts: Facts) -> State:
             return State(TRUE, "Auto", "deploy.policy is Auto: plans are applied")
 
 
-def workload_available(facts: Facts) -> State:
+def workload_available(facts: Facts) -> State:  # noqa: PLR0911 - one return per state
     """Whether what runs does what it should."""
     work, view = facts.work, facts.view
     before = view.previous.condition("WorkloadAvailable")
@@ -176,8 +182,7 @@ def within_budget(facts: Facts) -> State:
     """Whether the plan costs no more than it may."""
     plan, planned = facts.plan, facts.view.planned
     if plan is None or planned is None:
-        over = ReasonCode.OVER_BUDGET.value in (facts.choice.status.get("infeasibility") or {}).get("binding", ())
-        if over:
+        if facts.infeasibility is not None and ReasonCode.OVER_BUDGET in facts.infeasibility.binding:
             return State(FALSE, "OverBudget", "every plan that meets the rest costs more than the budget")
         return State(UNKNOWN, "NoPlan", "there is no plan to price")
     budget = planned.scenario.budget
@@ -209,7 +214,7 @@ def stalled(facts: Facts) -> State:
     return State(FALSE, "Progressing", "nothing stands in the way")
 
 
-def _stall(facts: Facts) -> tuple[str, str] | None:
+def _stall(facts: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one return per cause
     view, work = facts.view, facts.work
     if view.faults:
         return "InvalidSpec", "; ".join(view.faults)
@@ -218,7 +223,11 @@ def _stall(facts: Facts) -> tuple[str, str] | None:
     if facts.plan is None:
         state = plan_feasible(facts)
         over = within_budget(facts)
-        return (over.reason, f"{over.message}; {state.message}") if over.status == FALSE else (state.reason, state.message)
+        if over.status == FALSE:
+            return over.reason, f"{over.message}; {state.message}"
+        return state.reason, state.message
+    if facts.choice.stop is Stop.UNRENDERABLE:
+        return facts.choice.stop.value, "; ".join(facts.choice.refusals)
     if facts.choice.stop in {Stop.NO_GPUS, Stop.OVER_BUDGET, Stop.PRICE_UNKNOWN}:
         state = within_budget(facts) if facts.choice.stop is not Stop.NO_GPUS else plan_approved(facts)
         return facts.choice.stop.value, state.message

@@ -24,14 +24,14 @@ class Key:
 class Inbox:
     """Keys with the time from which they are due.
 
-    Parameters
+    Attributes
     ----------
     rank
         Orders keys that are due at once; the smallest first.
     """
 
-    def __init__(self, rank: Callable[[Key], Any]) -> None:
-        self._rank = rank
+    def __init__(self) -> None:
+        self.rank: Callable[[Key], Any] = str
         self._due: dict[Key, float] = {}
         self._changed = asyncio.Event()
 
@@ -56,7 +56,7 @@ class Inbox:
             now = time.monotonic()
             due = [key for key, at in self._due.items() if at <= now]
             if due:
-                key = min(due, key=lambda one: (self._rank(one), one))
+                key = min(due, key=lambda one: (self.rank(one), one))
                 del self._due[key]
                 return key
             self._changed.clear()

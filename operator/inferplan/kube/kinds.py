@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 from inferplan.api.v1alpha1 import API_VERSION, PLURAL
 from inferplan.domain.errors import DefectError
-
-SCENARIO_LABEL: Final = "inferplan.dev/scenario"
-"""On every object that belongs to a scenario, and on its pods: the scenario's name."""
 
 
 @dataclass(frozen=True, slots=True)

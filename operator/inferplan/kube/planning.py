@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from inferplan.api.convert import ResolvedScenario
-from inferplan.api.status import outcome_to_status, status_document
+from inferplan.api.resolve import Resolved
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.model import Quantization
@@ -21,6 +21,7 @@ from inferplan.domain.plan import Outcome, Plan
 from inferplan.domain.scenario import HardwareSource, Pin, Scenario
 from inferplan.kube import metrics
 from inferplan.kube.client import Body
+from inferplan.pipeline import run
 from inferplan.planner import Planner
 
 
@@ -126,26 +127,28 @@ class Planned:
     Parameters
     ----------
     fresh
-        The best plan as things are; None if there is none.
+        The best answer as things are.
     held
-        The plan that stood before, as it is now, if it can still be had and ``fresh`` differs from it.
-    fresh_status, held_status
-        The parts of the status that speak of each.
+        The same with the plan that stood before, if that can still be had and the best plan is another.
+    resolved
+        Where the values of the scenario come from.
     """
 
-    fresh: Plan | None
-    fresh_status: Body
-    held: Plan | None
-    held_status: Body | None
-    source: HardwareSource
-    scenario: Scenario
+    fresh: Outcome
+    held: Outcome | None
+    resolved: tuple[Resolved, ...]
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario as it was planned."""
+        return self.fresh.scenario
 
     @property
     def saving_usd_per_hour(self) -> Decimal:
-        """What the fresh plan would save against the held one [USD/h]."""
-        if self.fresh is None or self.held is None:
-            return Decimal(0)
-        return self.held.cost.per_hour - self.fresh.cost.per_hour
+        """What the best plan would save against the held one [USD/h]."""
+        best = self.fresh.chosen
+        kept = None if self.held is None else self.held.chosen
+        return Decimal(0) if best is None or kept is None else kept.cost.per_hour - best.cost.per_hour
 
 
 class Planning:
@@ -200,7 +203,7 @@ class Planning:
             return known[1]
         started = time.monotonic()
         found = await asyncio.get_running_loop().run_in_executor(
-            self._thread, answer, self._planner, question, resolved
+            self._thread, answer, self._planner, self.catalog, question, resolved
         )
         metrics.PLAN_SECONDS.observe(time.monotonic() - started)
         self._answers[key] = (question, found)
@@ -217,33 +220,24 @@ def on_cluster_or_market(scenario: Scenario, inventory: Inventory | None) -> tup
     return replace(scenario, hardware=replace(hardware, source=HardwareSource.CLUSTER)), inventory
 
 
-def answer(planner: Planner, question: Question, resolved: ResolvedScenario) -> Planned:
+def answer(planner: Planner, catalog: Catalog, question: Question, resolved: ResolvedScenario) -> Planned:
     """Plan afresh, and look at what stands where that differs."""
-    outcome = planner.plan(question.scenario, question.inventory)
+    outcome = run(question.scenario, catalog, inventory=question.inventory, planner=planner)
     fresh, standing = outcome.chosen, question.standing
     held = None
     if standing is not None and (fresh is None or fresh.hash != standing.hash):
-        held = _as_it_is_now(planner, question, standing)
-    return Planned(
-        fresh=fresh,
-        fresh_status=_status(outcome, resolved, question.generation),
-        held=held,
-        held_status=None if held is None else _status(replace(outcome, chosen=held), resolved, question.generation),
-        source=question.scenario.hardware.source,
-        scenario=question.scenario,
-    )
+        kept = _as_it_is_now(planner, catalog, question, standing)
+        held = None if kept is None else replace(outcome, chosen=kept, infeasibility=None)
+    return Planned(outcome, held, resolved.resolved)
 
 
-def _as_it_is_now(planner: Planner, question: Question, standing: Standing) -> Plan | None:
+def _as_it_is_now(planner: Planner, catalog: Catalog, question: Question, standing: Standing) -> Plan | None:
     """Evaluate the standing plan on the world of today; None if it cannot be had any more."""
     pin = standing.pin
     if pin is None:
         return None
-    found = planner.plan(replace(question.scenario, pin=pin, growth_factors=()), question.inventory).chosen
+    pinned = replace(question.scenario, pin=pin, growth_factors=())
+    found = run(pinned, catalog, inventory=question.inventory, planner=planner).chosen
     if found is None or not standing.deploys_the_same_as(found):
         return None
     return replace(found, hash=standing.hash, tier=question.scenario.tier)
-
-
-def _status(outcome: Outcome, resolved: ResolvedScenario, generation: int) -> Body:
-    return status_document(outcome_to_status(outcome, resolved.resolved, generation))

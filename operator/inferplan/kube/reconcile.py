@@ -5,7 +5,6 @@ Events only say when to look. There is one loop, so what one scenario was given 
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import logging
 import time
@@ -17,16 +16,16 @@ import aiohttp
 from inferplan.api.convert import ResolvedScenario, to_scenario
 from inferplan.api.documents import read_resource
 from inferplan.api.nodes import inventory as judge_nodes
+from inferplan.api.operation import to_deploy
 from inferplan.api.v1alpha1 import InferenceScenario
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
-from inferplan.domain.errors import InputError
+from inferplan.domain.errors import InputError, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.plan import Plan
-from inferplan.domain.scenario import Scenario
 from inferplan.kube import metrics
 from inferplan.kube.apply import Applier, NameTakenError
-from inferplan.kube.choice import Choice, choose
+from inferplan.kube.choice import Choice, Stop, choose
 from inferplan.kube.claims import Claim, Rank, Seen, claim_of, rank, seen_by
 from inferplan.kube.client import Body, Client
 from inferplan.kube.conditions import Facts
@@ -38,16 +37,15 @@ from inferplan.kube.planning import Planning
 from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
 from inferplan.kube.status import changes, make_status, paused_status
 from inferplan.kube.view import Previous, View, view
-from inferplan.kube.work import Work, compare
+from inferplan.kube.work import Step, Work, compare
 from inferplan.kube.world import World, by_scenario
+from inferplan.pipeline import manifests
 
 FOREIGN_RETRY_S = 10.0
 """An object that is not ours is not watched; its name is tried again this often [s]."""
 TERMINATING_RETRY_S = 30.0
 
 logger = logging.getLogger(__name__)
-
-Render = Callable[[Plan, Scenario, InferenceScenario, Inventory | None, Catalog], Sequence[Manifest]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,6 @@ class Reconciler:
 
     Parameters
     ----------
-    render
-        Turns a plan into the objects that make it true.
     now
         The clock.
     """
@@ -75,7 +71,6 @@ class Reconciler:
         world: World,
         inbox: Inbox,
         catalog: Catalog,
-        render: Render,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
     ) -> None:
         self._client = client
@@ -83,7 +78,6 @@ class Reconciler:
         self._inbox = inbox
         self._base = catalog
         self._planning = Planning(catalog)
-        self._render = render
         self._now = now
         self._applier = Applier(client, world)
         self._book = PriceBook()
@@ -150,7 +144,7 @@ class Reconciler:
             return  # what it owns goes with it
         seen = view(body, self._now())
         if seen.paused:
-            await self._write(seen, paused_status(Facts(seen, Choice(None, {}), Work())))
+            await self._write(seen, paused_status(Facts(seen, Choice(), Work())))
             return
         facts = await self._facts(body, seen)
         status = make_status(facts)
@@ -167,7 +161,7 @@ class Reconciler:
             read = self._read(body)
         except InputError as error:
             seen = replace(seen, faults=tuple(str(fault) for fault in error.faults))
-            return Facts(seen, Choice(None, {}), self._compare(seen, None))
+            return Facts(seen, Choice(), self._compare(seen, None))
         cluster = self._seen(body)
         has_gpus = any(node.usable for node in cluster.inventory.nodes)
         planned = await self._planning.plan(
@@ -183,28 +177,37 @@ class Reconciler:
             price_faults=self._book.faults,
             problem=self._problems.get(seen.key, ""),
         )
-        choice = choose(seen, fits=_fits(planned.held or planned.fresh, cluster.inventory))
-        manifests: Sequence[Manifest] | None = None
-        if choice.plan is not None and choice.stop is None:
-            manifests = self._render(
-                choice.plan, planned.scenario, read.resource, cluster.inventory, self._planning.catalog
-            )
-        return Facts(seen, choice, self._compare(seen, manifests))
+        choice = choose(seen, fits=_fits((planned.held or planned.fresh).chosen, cluster.inventory))
+        wanted: Sequence[Manifest] | None = None
+        if choice.outcome is not None and choice.plan is not None and choice.stop is None:
+            try:
+                wanted = manifests(choice.outcome, to_deploy(read.resource), inventory=cluster.inventory)
+            except UnrenderableError as error:
+                refusals = tuple(str(fault) for fault in error.faults)
+                choice = replace(choice, stop=Stop.UNRENDERABLE, refusals=refusals)
+        return Facts(seen, choice, self._compare(seen, wanted))
 
     def _read(self, body: Body) -> _Read:
         resource = read_resource(body)
         return _Read(resource, to_scenario(resource, self._planning.catalog))
 
+    def today(self) -> dt.date:
+        """Return the date."""
+        return self._now().date()
+
+    def inventory(self) -> Inventory:
+        """Return the nodes as they are, with what they cost."""
+        nodes, pods = self._world.nodes.values, self._world.pods.values
+        found = judge_nodes(nodes.values(), pods.values(), self._planning.catalog, "cluster")
+        return priced(found, nodes, self.overlays, self._planning.catalog, self.today().isoformat())
+
     def _seen(self, body: Body) -> Seen:
         """Work out which GPUs a scenario may plan on."""
-        catalog, world = self._planning.catalog, self._world
-        nodes, pods = world.nodes.values, list(world.pods.values.values())
-        found = judge_nodes(nodes.values(), pods, catalog, "cluster")
-        found = priced(found, nodes, self.overlays, catalog, self._now().date().isoformat())
         mine = rank_of(body)
         standing = claim_in(body) is not None
-        claims = [claim for claim in map(claim_in, world.scenarios.values()) if claim is not None]
-        return seen_by(mine, found, by_scenario(pods), claims, standing=standing)
+        claims = [claim for claim in map(claim_in, self._world.scenarios.values()) if claim is not None]
+        pods = by_scenario(self._world.pods.values.values())
+        return seen_by(mine, self.inventory(), pods, claims, standing=standing)
 
     def _compare(self, seen: View, manifests: Sequence[Manifest] | None) -> Work:
         children = self._world.children(seen.key, seen.uid)
@@ -250,7 +253,7 @@ class Reconciler:
         self._problem(key, "")
         await self._tell_done(facts, done)
 
-    async def _tell_done(self, facts: Facts, done: list) -> None:
+    async def _tell_done(self, facts: Facts, done: Sequence[Step]) -> None:
         drifted = [f"{step.name} ({', '.join(step.drift[:3])})" for step in done if step.drift]
         created = [str(step.name) for step in done if step.reason == "Create"]
         if drifted:

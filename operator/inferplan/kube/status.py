@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from inferplan.api.figures import decimal_text
+from inferplan.api.status import outcome_to_status, status_document
 from inferplan.kube.client import Body
 from inferplan.kube.conditions import Facts, conditions
 from inferplan.kube.view import REQUESTED, timestamp
 
 LONGEST_HISTORY = 5
-_PLANNING = ("plan", "tiers", "infeasibility", "rejected", "growth", "whatIfs", "recommendations", "cautions")
-"""Parts of a status that planning writes and that a spec which cannot be planned must not show."""
 
 
 def make_status(facts: Facts) -> Body:
     """Put the status together; equal facts give an equal status."""
     view, choice = facts.view, facts.choice
-    status: Body = {key: value for key, value in choice.status.items() if key not in {"conditions", "observedGeneration"}}
+    status: Body = {}
+    if choice.outcome is not None and view.planned is not None:
+        status = status_document(outcome_to_status(choice.outcome, view.planned.resolved, view.generation))
     status["observedGeneration"] = view.generation
     status["conditions"] = conditions(facts)
     if view.faults:

@@ -162,7 +162,7 @@ def missing_fields(body: Mapping[str, Any], owned: Mapping[str, Any] | None) -> 
         yield from _missing(value, (owned or {}).get(f"f:{name}"), name, skip)
 
 
-def _missing(value: object, owned: Any, path: str, skip: Iterable[str] = ()) -> Iterator[str]:
+def _missing(value: object, owned: Mapping[str, Any] | None, path: str, skip: Iterable[str] = ()) -> Iterator[str]:
     if owned is None:
         yield path
     elif not owned:
@@ -176,14 +176,14 @@ def _missing(value: object, owned: Any, path: str, skip: Iterable[str] = ()) -> 
             yield from _missing(inner, _item(inner, owned), f"{path}[{at}]")
 
 
-def _item(value: object, owned: Mapping[str, Any]) -> Any:
+def _item(value: object, owned: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Find what is owned of an item of a list: by its key, by its value, or by its place."""
     for key, fields in owned.items():
         prefix, _, rest = key.partition(":")
         if prefix == "k" and isinstance(value, Mapping):
             names = json.loads(rest)
             if all(name not in value or value[name] == wanted for name, wanted in names.items()):
-                return fields
+                return dict(fields)
         elif prefix == "v" and json.loads(rest) == value:
-            return fields
+            return dict(fields)
     return None

@@ -16,8 +16,9 @@ from inferplan.kube.child import Child, ChildName, read_child
 from inferplan.kube.client import Body, Client
 from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Inbox, Key
-from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, SCENARIO_LABEL, Kind
+from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, Kind
 from inferplan.kube.reflector import Reflector
+from inferplan.render.context import SCENARIO_LABEL
 
 INVENTORY_SETTLES_S = 0.4
 """Changes of nodes and pods come in bursts; scenarios look again this long after one [s]."""
@@ -52,9 +53,7 @@ class World:
         self.scenarios: dict[Key, Body] = {}
         self.scenario_gone: Callable[[Key], None] = inbox.forget
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
-        self.pods = Reflector(
-            client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS}
-        )
+        self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
         self._children = [
             Reflector(
                 client,
@@ -98,7 +97,8 @@ class World:
         """Take in a scenario; an older one than what is known is passed over."""
         key, known = scenario_key(body), self.scenarios.get(scenario_key(body))
         body["metadata"].pop("managedFields", None)
-        if known is not None and known["metadata"]["uid"] == body["metadata"]["uid"] and _version(known) >= _version(body):
+        same = known is not None and known["metadata"]["uid"] == body["metadata"]["uid"]
+        if known is not None and same and _version(known) >= _version(body):
             return
         self.scenarios[key] = body
         if known is None or _asks(known) != _asks(body):
@@ -115,8 +115,10 @@ class World:
             self.scenario_gone(key)
             self.look_again()
 
-    def look_again(self, delay_s: float = INVENTORY_SETTLES_S, *, besides: Key | None = None, waiting_only: bool = False) -> None:
-        """Have all scenarios looked at again."""
+    def look_again(
+        self, delay_s: float = INVENTORY_SETTLES_S, *, besides: Key | None = None, waiting_only: bool = False
+    ) -> None:
+        """Have all scenarios looked at again, or those that wait for a plan."""
         for key, body in self.scenarios.items():
             if key != besides and not (waiting_only and (body.get("status") or {}).get("plan")):
                 self._inbox.add(key, delay_s)

@@ -1,0 +1,53 @@
+"""Gauges that are read off the world now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+
+from inferplan.kube import metrics
+from inferplan.kube.reconcile import Reconciler
+from inferplan.kube.view import Previous, moment
+from inferplan.kube.world import World
+
+MEASURE_EVERY_S = 15.0
+
+
+async def measure(world: World, reconciler: Reconciler) -> None:
+    """Set the gauges for ever."""
+    while True:
+        set_gauges(world, reconciler)
+        await asyncio.sleep(MEASURE_EVERY_S)
+
+
+def set_gauges(world: World, reconciler: Reconciler) -> None:
+    """Set the gauges to what the world looks like now."""
+    statuses = [Previous(body.get("status") or {}) for body in world.scenarios.values()]
+    metrics.SCENARIOS.set(len(statuses))
+    states: Counter[tuple[str, str]] = Counter()
+    usd_per_hour, oldest_days = 0.0, 0
+    for status in statuses:
+        for condition in status.body.get("conditions") or ():
+            states[condition["type"], condition["status"]] += 1
+        cost = status.plan.get("cost") or {}
+        if status.is_true("PlanApproved"):
+            with contextlib.suppress(ValueError):
+                usd_per_hour += float(cost.get("usdPerHour", 0))
+        day = moment(str(cost.get("pricedAt", "")))
+        if day is not None:
+            oldest_days = max(oldest_days, (reconciler.today() - day.date()).days)
+    metrics.CONDITIONS.clear()
+    for (kind, state), count in states.items():
+        metrics.CONDITIONS.labels(kind, state).set(count)
+    metrics.USD_PER_HOUR.set(usd_per_hour)
+    metrics.OLDEST_PRICE_DAYS.set(oldest_days)
+    metrics.GPUS.clear()
+    for node in reconciler.inventory().nodes:
+        gpu = node.gpu or "unknown"
+        free = node.gpus_free
+        metrics.GPUS.labels(gpu, "free").inc(free)
+        if node.usable:
+            metrics.GPUS.labels(gpu, "requested").inc(node.gpus_allocatable - free)
+        else:
+            metrics.GPUS.labels(gpu, "unusable").inc(node.gpus_allocatable)

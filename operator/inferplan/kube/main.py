@@ -1,0 +1,225 @@
+"""The process: read options, load the catalog, take the Lease, then watch and reconcile until told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import ctypes.util
+import gc
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Coroutine, Iterator
+from functools import partial
+from typing import Any
+
+import aiohttp
+import kopf
+
+from inferplan.catalog.loader import load_catalog
+from inferplan.domain.catalog import Catalog
+from inferplan.domain.errors import InputError
+from inferplan.kube import health, metrics
+from inferplan.kube.client import Client
+from inferplan.kube.credentials import login
+from inferplan.kube.errors import ApiError, LeadershipLostError
+from inferplan.kube.gauges import measure
+from inferplan.kube.inbox import Inbox
+from inferplan.kube.karpenter import read_overlays
+from inferplan.kube.kinds import CONFIG_MAP
+from inferplan.kube.leadership import Leadership
+from inferplan.kube.options import Options, read_options
+from inferplan.kube.prices import read_book
+from inferplan.kube.reconcile import Reconciler, urgency
+from inferplan.kube.startup import watch_scenarios
+from inferplan.kube.world import World
+
+PRICES_EVERY_S = 3.0
+"""Only the price book may be read, not watched: it is one small object."""
+RESYNC_EVERY_S = 600.0
+"""Time also passes without events: prices grow stale."""
+EXIT_USAGE = 2
+EXIT_LOST = 3
+_ARENAS = 2
+_M_ARENA_MAX = -8
+
+logger = logging.getLogger("inferplan.kube")
+
+
+def main() -> None:
+    """Run the operator; the entry point of ``inferplan-operator``."""
+    options = read_options()
+    _set_up_logging(json_logs=options.json_logs)
+    _keep_memory_small()
+    try:
+        asyncio.run(run(options))
+    except InputError as error:
+        logger.critical("%s", error)
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+async def run(options: Options) -> None:
+    """Run the operator until it is told to stop.
+
+    Raises
+    ------
+    InputError
+        If options, catalog or credentials cannot be used.
+    """
+    state = health.Health()
+    log_in = partial(login, options.kubeconfig)
+    with _servers(options, state):
+        beat = asyncio.create_task(state.beat())
+        catalog = await asyncio.to_thread(load_catalog, options.catalog)
+        state.met("catalog")
+        await asyncio.to_thread(log_in)
+        async with Client(log_in) as client:
+            leadership = Leadership(client, options.lease, options.identity)
+            stop = _stopped_by_signal()
+            try:
+                await _until(stop, leadership.acquire())
+                if not stop.is_set():
+                    state.met("lease")
+                    metrics.LEADER.set(1)
+                    await _until(stop, leadership.keep(), _work(options, client, catalog, state, log_in))
+            except LeadershipLostError as error:
+                logger.critical("%s; ending at once", error)
+                logging.shutdown()
+                os._exit(EXIT_LOST)  # nothing that still runs may get another word in
+            await leadership.release()
+        beat.cancel()
+    logger.info("stopped")
+
+
+async def _work(
+    options: Options, client: Client, catalog: Catalog, state: health.Health, log_in: partial[kopf.ConnectionInfo]
+) -> None:
+    inbox = Inbox()
+    world = World(client, options.namespaces, inbox)
+    inbox.rank = urgency(world)
+    reconciler = Reconciler(client, world, inbox, catalog)
+    async with asyncio.TaskGroup() as group:
+        for watch in world.watches():
+            group.create_task(watch.run())
+        await world.listed()
+        await _read_prices(options, client, catalog, reconciler)
+        state.met("caches")
+        gc.collect()
+        gc.freeze()
+        logger.info("%d scenarios, %d nodes", len(world.scenarios), len(world.nodes.values))
+        group.create_task(reconciler.run())
+        group.create_task(_keep_prices(options, client, catalog, reconciler))
+        group.create_task(measure(world, reconciler))
+        group.create_task(_look_now_and_then(world))
+        await watch_scenarios(world, options.namespaces, log_in)
+        raise asyncio.CancelledError  # kopf has been told to stop, and so are we
+
+
+async def _look_now_and_then(world: World) -> None:
+    while True:
+        await asyncio.sleep(RESYNC_EVERY_S)
+        world.look_again()
+
+
+async def _keep_prices(options: Options, client: Client, catalog: Catalog, reconciler: Reconciler) -> None:
+    while True:
+        await asyncio.sleep(PRICES_EVERY_S)
+        await _read_prices(options, client, catalog, reconciler)
+
+
+async def _read_prices(options: Options, client: Client, catalog: Catalog, reconciler: Reconciler) -> None:
+    """Read the price book and the NodeOverlays; what cannot be read stays as it was."""
+    book, overlays = reconciler.book, reconciler.overlays
+    try:
+        body = await client.find(CONFIG_MAP.path(options.price_book.namespace, options.price_book.name))
+        book = await asyncio.to_thread(read_book, body, book, catalog)
+        overlays = await read_overlays(client)
+    except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
+        logger.warning("prices cannot be read: %s", error)
+    if book.faults and book.faults != reconciler.book.faults:
+        logger.warning("the price book %s is refused, the prices before stay: %s", options.price_book, book.faults[0])
+    reconciler.use_prices(book, overlays)
+
+
+# ── the process ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _until(stop: asyncio.Event, *coroutines: Coroutine[Any, Any, None]) -> None:
+    """Run until the first of them ends or fails, or until told to stop; then end the rest.
+
+    Raises
+    ------
+    Exception
+        Whatever one of them raises.
+    """
+    tasks = [asyncio.create_task(one) for one in (stop.wait(), *coroutines)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+    for task in done:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise _first(error)
+    await asyncio.wait(tasks, timeout=5.0)
+
+
+def _first(error: BaseException) -> BaseException:
+    """Return what a group of tasks failed of."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def _stopped_by_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+@contextlib.contextmanager
+def _servers(options: Options, state: health.Health) -> Iterator[None]:
+    answering = state.serve(options.health_port)
+    counting, _ = metrics.serve(options.metrics_port)
+    try:
+        yield
+    finally:
+        answering.shutdown()
+        counting.shutdown()
+
+
+def _keep_memory_small() -> None:
+    """Let glibc keep two heaps instead of eight for each CPU: threads come and go here."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(ctypes.util.find_library("c")).mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+class _JsonFormatter(logging.Formatter):
+    """One object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created)) + f".{record.msecs:03.0f}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def _set_up_logging(*, json_logs: bool) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    text = logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
+    handler.setFormatter(_JsonFormatter() if json_logs else text)
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    logging.getLogger("kopf").setLevel(logging.WARNING)
