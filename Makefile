@@ -20,7 +20,7 @@ SEED_SCENARIOS := \
 	examples/batch-classification-scenario.yaml
 
 # What `make generate` writes, all of it committed. One place to add to, together with the recipe of `generate`.
-GENERATED := crds docs/seed.md README.md
+GENERATED := crds charts/inferplan/files docs/seed.md README.md
 
 .PHONY: help
 help: ## Say what can be done
@@ -124,6 +124,7 @@ bench: $(READY) ## Measure the speed and the memory of planning
 generate: $(READY) ## Write the generated files anew
 	@echo "generate: $(GENERATED)"
 	@$(BIN)/inferplan schema -o crds/
+	@$(BIN)/inferplan schema -o charts/inferplan/files/ # Helm packs no file from outside the chart, Flux no link to one
 	@$(BIN)/inferplan docs seed --examples examples/seed -o docs/seed.md
 	@$(BIN)/inferplan docs samples README.md
 
