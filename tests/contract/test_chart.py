@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 import inferplan
+import inferplan.kube
 from inferplan.api.price_book import Price
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -131,3 +132,26 @@ def test_nothing_is_granted_by_wildcard_and_no_secret(template: str) -> None:
 def test_what_is_granted_by_name_cannot_be_granted_otherwise() -> None:
     named = [(rule["resources"], rule["verbs"]) for rule in rules("rbac-operator.yaml") if "resourceNames" in rule]
     assert named == [(["leases"], ["get", "update"]), (["configmaps"], ["get"])]
+
+
+PERMISSION = re.compile(r"^(?P<what>\S.*?)\s{2,}(?P<verbs>\S.*?)\s{2,}(?P<where>\S.*)$", re.MULTILINE)
+
+
+def documented() -> set[tuple[str, str]]:
+    """Read the table of permissions in the operator's own documentation."""
+    (table,) = re.findall(
+        r"^={5,}.*\nResource .*\n={5,}.*\n((?:.+\n)+?)={5,}", inferplan.kube.__doc__ or "", re.MULTILINE
+    )
+    found = set()
+    for row in PERMISSION.finditer(table):
+        names, _, group = row["what"].rstrip(")").partition(" (")
+        for name in names.split(", "):
+            resource, slash, subresource = name.partition("/")
+            group = group or {"inferencescenarios": "inferplan.dev"}.get(resource, "")
+            verbs = re.findall(r"[a-z]+", re.sub(r" of (its own|the price book)", "", row["verbs"]))
+            found |= {(f"{resource}{slash}{subresource}.{group}".rstrip("."), verb) for verb in verbs}
+    return found
+
+
+def test_the_operator_is_granted_exactly_what_it_says_that_it_needs() -> None:
+    assert granted("rbac-operator.yaml") == documented()
