@@ -10,6 +10,8 @@ import http.server
 import logging
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 
 HEARTBEAT_EVERY_S = 1.0
@@ -50,20 +52,28 @@ class Health:
             return HTTPStatus.SERVICE_UNAVAILABLE, f"no heartbeat for {silent_s:.0f} s"
         return HTTPStatus.OK, "ok"
 
-    def ready(self) -> tuple[HTTPStatus, str]:
-        """Answer ``/readyz``."""
+    def ready(self, *, exclude_lease: bool = False) -> tuple[HTTPStatus, str]:
+        """Answer ``/readyz``, or ``/readyz?exclude=lease``: one that only waits for the Lease is ready to take over."""
         lacking = dict(self.lacking)
+        if exclude_lease and "lease" in lacking:
+            del lacking["lease"]
+            lacking.pop("caches", None)  # listed by the one that holds the Lease
         if lacking:
             return HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(f"{name} {state}" for name, state in lacking.items())
         return self.alive()
 
     def serve(self, port: int) -> http.server.ThreadingHTTPServer:
         """Answer in the background; the caller shuts the server down."""
-        answers = {"/healthz": self.alive, "/livez": self.alive, "/readyz": self.ready}
+        answers: dict[str, Callable[[], tuple[HTTPStatus, str]]] = {
+            "/healthz": self.alive,
+            "/livez": self.alive,
+            "/readyz": self.ready,
+            "/readyz?exclude=lease": partial(self.ready, exclude_lease=True),
+        }
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                answer = answers.get(self.path.partition("?")[0])
+                answer = answers.get(self.path) or answers.get(self.path.partition("?")[0])
                 status, text = answer() if answer is not None else (HTTPStatus.NOT_FOUND, "not found")
                 body = f"{text}\n".encode()
                 self.send_response(status)
