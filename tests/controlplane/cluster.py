@@ -28,6 +28,8 @@ CONTEXT = "inferplan-controlplane"
 ALLOWED_CONTEXTS = frozenset({CONTEXT, "kind-inferplan"})
 """Contexts that tests may change. A kubeconfig with any other is refused, whatever it is called with."""
 START_TIMEOUT_S = 90.0
+NODE_LEASE_S = 40
+"""As kubelet has it [s]."""
 
 # Nodes stay alive by leases, pods run and end at once, claims for volumes are met.
 _STAGES = ("node/fast", "node/heartbeat-with-lease", "pod/fast", "volume/fast")
@@ -182,7 +184,9 @@ class Cluster(ABC):
             if "kind: Stage\n" in path.read_text(encoding="utf-8")
             for word in ("--config", str(path))
         ]
-        common = ["--kubeconfig", str(kubeconfig), "--node-port=0", *stages]
+        # without a duration kwok renews no lease, and every node is "not ready" for a moment after 40 seconds
+        lease = f"--node-lease-duration-seconds={NODE_LEASE_S}"
+        common = ["--kubeconfig", str(kubeconfig), "--node-port=0", lease, *stages]
         self.processes.start("kwok", [self.binaries["kwok"], *common, *options])
 
     def _install_volumes(self) -> None:

@@ -19,7 +19,6 @@ from inferplan.kube.work import Work
 
 TRUE, FALSE, UNKNOWN = "True", "False", "Unknown"
 LONGEST_MESSAGE = 2048
-_PLACE_CODES = {ReasonCode.NO_INVENTORY, ReasonCode.GPUS_OVER_MAXIMUM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,9 +99,12 @@ def plan_feasible(facts: Facts) -> State:
         return State(UNKNOWN, "NotPlanned", "not planned yet")
     if facts.plan is not None:
         return State(TRUE, "PlanFound", f"planned on {_where(facts.plan, has_gpus=facts.view.has_gpus)}")
-    if _short(facts):
-        holders = ", ".join(f"{held.gpus}x {held.gpu} by {held.by}" for held in facts.view.held)
-        return State(FALSE, "GpusHeld", f"too few GPUs are free; held are {holders}; {_binding(facts)}")
+    freed = None if facts.view.planned is None else facts.view.planned.if_all_were_free
+    if freed is not None:
+        gpu = freed.configuration.gpu.id
+        holders = sorted(f"{held.gpus}x {held.gpu} by {held.by}" for held in facts.view.held if held.gpu == gpu)
+        said = ", ".join(holders) or f"{gpu} by pods of no scenario"
+        return State(FALSE, "GpusHeld", f"{freed.configuration.title} would do if its GPUs were free; held: {said}")
     return State(FALSE, "NoFeasiblePlan", _binding(facts))
 
 
@@ -110,15 +112,6 @@ def _where(plan: Plan, *, has_gpus: bool) -> str:
     if plan.source == "Market":
         return "the market" if has_gpus else "the market, because the cluster has no GPU"
     return "owned machines" if plan.source == "Owned" else "the GPUs of the cluster"
-
-
-def _short(facts: Facts) -> bool:
-    """Whether others hold what would be needed."""
-    if not facts.view.held or facts.choice.outcome is None:
-        return False
-    counted = {entry.code for entry in facts.choice.outcome.rejected.by_reason}
-    binding = set() if facts.infeasibility is None else set(facts.infeasibility.binding)
-    return bool(_PLACE_CODES & (counted | binding))
 
 
 def _binding(facts: Facts) -> str:

@@ -137,6 +137,8 @@ class Planned:
     fresh: Outcome
     held: Outcome | None
     resolved: tuple[Resolved, ...]
+    if_all_were_free: Plan | None = None
+    """Where there is no plan: what there would be if no pod and no other scenario held a GPU."""
 
     @property
     def scenario(self) -> Scenario:
@@ -228,7 +230,14 @@ def answer(planner: Planner, catalog: Catalog, question: Question, resolved: Res
     if standing is not None and (fresh is None or fresh.hash != standing.hash):
         kept = _as_it_is_now(planner, catalog, question, standing)
         held = None if kept is None else replace(outcome, chosen=kept, infeasibility=None)
-    return Planned(outcome, held, resolved.resolved)
+    freed = None
+    if fresh is None and held is None and question.inventory is not None:
+        freed = planner.best(question.scenario, _all_free(question.inventory))
+    return Planned(outcome, held, resolved.resolved, freed)
+
+
+def _all_free(inventory: Inventory) -> Inventory:
+    return replace(inventory, nodes=tuple(replace(node, gpus_requested=0) for node in inventory.nodes))
 
 
 def _as_it_is_now(planner: Planner, catalog: Catalog, question: Question, standing: Standing) -> Plan | None:
