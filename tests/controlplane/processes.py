@@ -88,6 +88,19 @@ class Processes:
         _signal(process, signal.SIGKILL)
         process.wait()
 
+    def terminate(self, name: str) -> int:
+        """Ask one process to end, wait until it has, and return its status; it is killed if it takes too long."""
+        process = self._running.pop(name)
+        _signal(process, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=max(GRACE_S, self._grace_s))
+        _signal(process, signal.SIGKILL)
+        return process.wait()
+
+    def ended(self, name: str) -> int | None:
+        """Return the status of a process that has ended by itself, None while it runs."""
+        return self._running[name].poll()
+
     def restart(self, name: str) -> None:
         """Start a process again as it was started, after killing it if it still runs."""
         if name in self._running:

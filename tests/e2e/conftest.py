@@ -12,6 +12,8 @@ from tests.controlplane import nodes
 from tests.controlplane.api import documents, eventually
 from tests.controlplane.choice import start_cluster
 from tests.controlplane.cluster import Cluster, refuse_foreign
+from tests.controlplane.processes import stopped_at_the_end
+from tests.e2e.operating import Operator, Place, home_of_operators
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -90,3 +92,23 @@ def crd(control_plane: Cluster) -> str:
             kind = definition["spec"]["names"]["kind"]
             eventually(lambda: api.list(group_version, kind, "default") == [], f"{kind} served")  # noqa: B023
     return group_version
+
+
+@pytest.fixture(scope="module")
+def operator(control_plane: Cluster, crd: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Operator]:
+    """Run one operator for the whole cluster and all tests of a module, with the account and rules of the chart."""
+    assert crd
+    logs = tmp_path_factory.mktemp("operator")
+    with home_of_operators(control_plane) as home, stopped_at_the_end(logs) as processes:
+        one = Operator(control_plane, processes, home, "operator")
+        one.start()
+        yield one
+
+
+@pytest.fixture
+def place(control_plane: Cluster, crd: str, namespace: str) -> Iterator[Place]:
+    """Give a test a namespace for scenarios; they are gone afterwards, and claim nothing any more."""
+    assert crd
+    one = Place(control_plane.api, namespace)
+    yield one
+    one.clear()

@@ -144,7 +144,7 @@ def _reserve(nodes: Sequence[GpuNode], claim: Claim, gpus: int) -> tuple[list[Gp
     """Take a claim's missing GPUs off the nodes where its pods will be placed, as far as there are any."""
     result, reserved = list(nodes), 0
     fitting = [at for at, node in enumerate(result) if node.gpu == claim.gpu and node.gpus_free >= claim.slot_gpus]
-    own_kind = [at for at in fitting if _kind(result[at]) in claim.kinds]
+    own_kind = [at for at in fitting if kind_of(result[at]) in claim.kinds]
     rest = [at for at in fitting if at not in own_kind]
     for at in (*sorted(own_kind, key=lambda at: _price(result[at])), *sorted(rest, key=lambda at: _price(result[at]))):
         wanted = min(gpus - reserved, result[at].gpus_free) // claim.slot_gpus * claim.slot_gpus
@@ -154,7 +154,8 @@ def _reserve(nodes: Sequence[GpuNode], claim: Claim, gpus: int) -> tuple[list[Gp
     return result, reserved
 
 
-def _kind(node: GpuNode) -> tuple[str, str, str, str]:
+def kind_of(node: GpuNode) -> tuple[str, str, str, str]:
+    """Name the kind of machine that a node is, as placements do: provider, region, instance type, terms."""
     return node.provider, node.region, node.instance_type or node.name, node.terms.value
 
 

@@ -20,6 +20,7 @@ from inferplan.domain.model import Quantization
 from inferplan.domain.plan import Outcome, Plan
 from inferplan.domain.scenario import HardwareSource, Pin, Scenario
 from inferplan.kube import metrics
+from inferplan.kube.claims import kind_of
 from inferplan.kube.client import Body
 from inferplan.pipeline import run
 from inferplan.planner import Planner
@@ -43,6 +44,8 @@ class Standing:
     max_num_batched_tokens: int
     max_model_len: int
     kv_cache_type: str
+    kinds: frozenset[tuple[str, str, str, str]]
+    """Machines that it stands on: provider, region, instance type, terms."""
 
     @classmethod
     def of(cls, plan: Plan) -> Standing:
@@ -63,6 +66,10 @@ class Standing:
             max_num_batched_tokens=chosen.max_num_batched_tokens,
             max_model_len=chosen.max_model_len,
             kv_cache_type=chosen.kv_dtype.value,
+            kinds=frozenset(
+                (place.provider, place.region, place.instance_type, place.terms.value)
+                for place in plan.cost.placements
+            ),
         )
 
     @classmethod
@@ -84,13 +91,17 @@ class Standing:
                 max_num_batched_tokens=int(plan["maxNumBatchedTokens"]),
                 max_model_len=int(plan["maxModelLen"]),
                 kv_cache_type=str(plan["kvCacheType"]),
+                kinds=frozenset(
+                    (str(one["provider"]), str(one["region"]), str(one["instanceType"]), str(one["terms"]))
+                    for one in plan["cost"]["placements"]
+                ),
             )
         except (KeyError, TypeError, ValueError):
             return None
 
     def deploys_the_same_as(self, plan: Plan) -> bool:
         """Tell whether a plan is this one, wherever it is placed."""
-        return replace(Standing.of(plan), hash=self.hash) == self
+        return replace(Standing.of(plan), hash=self.hash, kinds=self.kinds) == self
 
     @property
     def pin(self) -> Pin | None:
@@ -241,12 +252,22 @@ def _all_free(inventory: Inventory) -> Inventory:
 
 
 def _as_it_is_now(planner: Planner, catalog: Catalog, question: Question, standing: Standing) -> Plan | None:
-    """Evaluate the standing plan on the world of today; None if it cannot be had any more."""
+    """Evaluate the standing plan on the machines that it stands on; None if it cannot be had there any more.
+
+    Pods ask for what they ask for because of these machines: others that are cheaper are no reason to start anew.
+    """
     pin = standing.pin
-    if pin is None:
+    if pin is None or not standing.kinds:
         return None
-    pinned = replace(question.scenario, pin=pin, growth_factors=())
-    found = run(pinned, catalog, inventory=question.inventory, planner=planner).chosen
+    hardware, inventory = question.scenario.hardware, question.inventory
+    if inventory is not None:
+        nodes = tuple(node for node in inventory.nodes if kind_of(node) in standing.kinds)
+        inventory = replace(inventory, nodes=nodes)
+    elif hardware.source is HardwareSource.MARKET:
+        providers, regions, _, _ = (tuple(sorted(set(names))) for names in zip(*standing.kinds, strict=True))
+        hardware = replace(hardware, providers=providers, regions=regions)
+    pinned = replace(question.scenario, pin=pin, growth_factors=(), hardware=hardware)
+    found = run(pinned, catalog, inventory=inventory, planner=planner).chosen
     if found is None or not standing.deploys_the_same_as(found):
         return None
     return replace(found, hash=standing.hash, tier=question.scenario.tier)

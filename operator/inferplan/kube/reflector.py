@@ -92,7 +92,7 @@ class Reflector(Generic[Key, Value]):
         async for items, listed_version in self._client.pages(self.path, self._query):
             version = listed_version
             for item in items:
-                key = self._set(item)
+                key = self.take(item)
                 if key is not None:
                     seen.add(key)
         for key in [key for key in self.values if key not in seen]:
@@ -105,14 +105,15 @@ class Reflector(Generic[Key, Value]):
             body: Body = event["object"]
             version = body["metadata"]["resourceVersion"]
             if event["type"] in {"ADDED", "MODIFIED"}:
-                self._set(body)
+                self.take(body)
             elif event["type"] == "DELETED":
                 key = self._keys.pop(body["metadata"]["uid"], None)
                 if key is not None:
                     self._drop(key)
         return version
 
-    def _set(self, body: Body) -> Key | None:
+    def take(self, body: Body) -> Key | None:
+        """Take an object in, as the watch or the answer to a write has it."""
         read = self._read(body)
         uid = body["metadata"]["uid"]
         if read is None:

@@ -23,6 +23,7 @@ from inferplan.render.context import SCENARIO_LABEL
 INVENTORY_SETTLES_S = 0.4
 """Changes of nodes and pods come in bursts; scenarios look again this long after one [s]."""
 CHILD_SETTLES_S = 0.05
+GONE_SETTLES_S = 1.0
 CLUSTER_RETRY_S = 5.0
 
 _RUNNING_PODS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
@@ -141,10 +142,10 @@ class World:
 
     def see_child(self, kind: Kind, body: Body) -> None:
         """Take in a child as the API server has just answered it."""
-        child = read_child(kind, body)
+        paths = {kind.path(), kind.path(body["metadata"]["namespace"])}
         for reflector in self._children:
-            if reflector.path in {kind.path(), kind.path(child.name.namespace)}:
-                reflector.values[child.name] = child
+            if reflector.path in paths:
+                reflector.take(body)
 
     def pods_of(self, key: Key) -> list[PodObject]:
         """Return the placed pods of a scenario that hold GPUs."""
@@ -164,7 +165,8 @@ class World:
         del name
         for child in (before, after):
             if child is not None and child.key in self.scenarios:
-                self._inbox.add(child.key, CHILD_SETTLES_S)
+                # where a whole namespace goes, its scenario follows within a moment, and nothing is to be made again
+                self._inbox.add(child.key, GONE_SETTLES_S if after is None else CHILD_SETTLES_S)
 
 
 def owner_of(pod: PodObject) -> Key:
