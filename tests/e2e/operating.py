@@ -248,7 +248,9 @@ class Place:
         for version, kind in (*CHILDREN, ("batch/v1", "Job"), ("batch/v1", "CronJob")):
             for body in self.api.list(version, kind, self.namespace, "inferplan.dev/scenario"):
                 metadata = {
-                    key: value for key, value in body["metadata"].items() if key not in {"resourceVersion", "managedFields"}
+                    key: value
+                    for key, value in body["metadata"].items()
+                    if key not in {"resourceVersion", "managedFields"}
                 }
                 found[f"{kind} {metadata['name']}"] = {"metadata": metadata, "spec": body["spec"]}
         return found

@@ -272,7 +272,11 @@ def test_a_resource_written_by_an_older_schema_is_read_and_its_faults_are_told(p
     (definition,) = documents(DEFINITION)
     older = copy.deepcopy(definition)
     schema = older["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
-    schema["properties"]["spec"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema["properties"]["spec"] = {
+        "type": "object",
+        "x-kubernetes-preserve-unknown-fields": True,
+        "properties": {"useCase": {"type": "string"}},
+    }
     place.api.apply(older)
     spec = {
         "slo": {"percentile": "P80"},

@@ -16,7 +16,12 @@ pytestmark = pytest.mark.usefixtures("gpu_nodes", "operator")
 SMALL = {"hardware": {"allow": ["l4"]}, "workload": {"concurrentUsers": 5}}
 """A chatbot that fits one L4."""
 L4 = "NVIDIA-L4"
-PRODUCTS = {"t4": "Tesla-T4", "l4": L4, "a100-40gb-sxm": "NVIDIA-A100-SXM4-40GB", "h100-80gb-sxm": "NVIDIA-H100-80GB-HBM3"}
+PRODUCTS = {
+    "t4": "Tesla-T4",
+    "l4": L4,
+    "a100-40gb-sxm": "NVIDIA-A100-SXM4-40GB",
+    "h100-80gb-sxm": "NVIDIA-H100-80GB-HBM3",
+}
 
 
 @pytest.mark.parametrize("name", ["chatbot", "summarization"])
@@ -55,7 +60,9 @@ def test_with_the_scenario_everything_goes(place: Place) -> None:
     place.apply("chat", **SMALL)
     place.wait("chat", "Ready")
     place.delete("chat")
-    eventually(lambda: place.api.find(VERSION, KIND, "chat", place.namespace) is None, "the scenario is gone at once", 2.0)
+    eventually(
+        lambda: place.api.find(VERSION, KIND, "chat", place.namespace) is None, "the scenario is gone at once", 2.0
+    )
     eventually(lambda: place.children() == {}, "its children are gone")
     eventually(lambda: place.pods("chat") == [], "its pods are gone")
 
@@ -109,8 +116,10 @@ def test_labels_taken_off_a_child_are_put_back(place: Place) -> None:
     service = place.api.get("v1", "Service", "chat", place.namespace)
     place.api.merge(service, {"metadata": {"labels": {"inferplan.dev/scenario": None, "app.kubernetes.io/name": None}}})
     eventually(
-        lambda: place.api.get("v1", "Service", "chat", place.namespace)["metadata"]["labels"]
-        == service["metadata"]["labels"],
+        lambda: (
+            place.api.get("v1", "Service", "chat", place.namespace)["metadata"]["labels"]
+            == service["metadata"]["labels"]
+        ),
         "the labels are back",
         5.0,
     )
@@ -279,12 +288,20 @@ def test_a_person_watching_sees_progress_and_no_flapping(place: Place) -> None:
 def test_nodes_that_come_and_go_elsewhere_do_not_move_a_running_plan(control_plane: Cluster, place: Place) -> None:
     place.apply("chat", **SMALL)
     place.wait("chat", "Ready")
-    before = place.children(), place.status("chat")["plan"]["hash"], [pod["metadata"]["uid"] for pod in place.pods("chat")]
+    before = (
+        place.children(),
+        place.status("chat")["plan"]["hash"],
+        [pod["metadata"]["uid"] for pod in place.pods("chat")],
+    )
     nodes.apply(control_plane.api, [nodes.eks_node("more", "g6.xlarge"), nodes.eks_node("other", "g5.xlarge")])
     nodes.delete(control_plane.api, ["gpu-h100"])
 
     def look() -> tuple[Object, str, list[str]]:
-        return place.children(), place.status("chat")["plan"]["hash"], [p["metadata"]["uid"] for p in place.pods("chat")]
+        return (
+            place.children(),
+            place.status("chat")["plan"]["hash"],
+            [p["metadata"]["uid"] for p in place.pods("chat")],
+        )
 
     assert unchanged(look, 3.0)[1:] == before[1:]
     assert look()[0]["Deployment chat"]["spec"]["template"] == before[0]["Deployment chat"]["spec"]["template"]

@@ -53,6 +53,11 @@ class Applier:
             done.append(step)
         return done
 
+    async def make_sure(self, key: Key, uid: str, work: Work) -> None:
+        """Apply what this process has not applied yet."""
+        for step in work.unsure:
+            await self._apply(key, uid, step)
+
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a scenario."""
         self.applied.pop(key, None)

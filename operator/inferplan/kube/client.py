@@ -27,6 +27,7 @@ FIELD_MANAGER: Final = "inferplan"
 """Owner of our fields in every object that we write. It is part of the interface: never rename it."""
 
 REQUEST_TIMEOUT_S = 20.0
+LEASE_TIMEOUT_S = 4.0
 WATCH_S = 290
 """How long one watch lasts before it is begun anew [s]."""
 PAGE_SIZE = 250
@@ -150,7 +151,7 @@ class Client:
 
     async def lease(self, method: str, path: str, body: Mapping[str, Any]) -> Body:
         """Create or replace the Lease: the only write that needs no Lease."""
-        return await self._request(method, path, body, timeout_s=5.0)
+        return await self._request(method, path, body, timeout_s=LEASE_TIMEOUT_S)
 
     async def _write(
         self,

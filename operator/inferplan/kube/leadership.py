@@ -18,12 +18,12 @@ from inferplan.kube.client import Body, Client
 from inferplan.kube.errors import ApiError, LeadershipLostError
 from inferplan.kube.options import ObjectName
 
-LEASE_DURATION_S = 12
+LEASE_DURATION_S = 15
 """A Lease that has not been renewed for so long may be taken [s]."""
-RENEW_DEADLINE_S = 8.0
+RENEW_DEADLINE_S = 10.0
 """Without a renewal for so long we stop [s]: well before anybody else may begin."""
-RENEW_EVERY_S = 3.0
-RETRY_EVERY_S = 1.5
+RENEW_EVERY_S = 2.0
+RETRY_EVERY_S = 1.0
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 import aiohttp
-import kopf
 
 from inferplan.catalog.loader import load_catalog
 from inferplan.domain.catalog import Catalog
@@ -35,11 +34,12 @@ from inferplan.kube.leadership import Leadership
 from inferplan.kube.options import Options, read_options
 from inferplan.kube.prices import read_book
 from inferplan.kube.reconcile import Reconciler, urgency
-from inferplan.kube.startup import watch_scenarios
+from inferplan.kube.startup import stop_at_signal, watch_scenarios
 from inferplan.kube.world import World
 
 PRICES_EVERY_S = 3.0
 """Only the price book may be read, not watched: it is one small object."""
+STOPPING_S = 1.0
 RESYNC_EVERY_S = 600.0
 """Time also passes without events: prices grow stale."""
 EXIT_USAGE = 2
@@ -75,30 +75,31 @@ async def run(options: Options) -> None:
     state = health.Health()
     log_in = partial(login, options.kubeconfig)
     with _servers(options, state):
-        beat = asyncio.create_task(state.beat())
+        background = {asyncio.create_task(state.beat())}
         catalog = await asyncio.to_thread(load_catalog, options.catalog)
         state.met("catalog")
         await asyncio.to_thread(log_in)
         async with Client(log_in) as client:
             leadership = Leadership(client, options.lease, options.identity)
-            stop = _stopped_by_signal()
+            stop = asyncio.Event()
+            stop_at_signal(stop)
             try:
                 await _until(stop, leadership.acquire())
                 if not stop.is_set():
                     state.met("lease")
                     metrics.LEADER.set(1)
-                    await _until(stop, leadership.keep(), _work(options, client, catalog, state, log_in))
+                    work = _work(options, client, catalog, state, partial(watch_scenarios, log_in=log_in, stop=stop))
+                    await _until(stop, leadership.keep(), work)
             except LeadershipLostError as error:
                 logger.critical("%s; ending at once", error)
-                logging.shutdown()
-                os._exit(EXIT_LOST)  # nothing that still runs may get another word in
+                _end(EXIT_LOST)
             await leadership.release()
-        beat.cancel()
-    logger.info("stopped")
+            logger.info("stopped")
+            _end(0)
 
 
 async def _work(
-    options: Options, client: Client, catalog: Catalog, state: health.Health, log_in: partial[kopf.ConnectionInfo]
+    options: Options, client: Client, catalog: Catalog, state: health.Health, watch: Callable[..., Awaitable[None]]
 ) -> None:
     inbox = Inbox()
     world = World(client, options.namespaces, inbox)
@@ -117,8 +118,7 @@ async def _work(
         group.create_task(_keep_prices(options, client, catalog, reconciler))
         group.create_task(measure(world, reconciler))
         group.create_task(_look_now_and_then(world))
-        await watch_scenarios(world, options.namespaces, log_in)
-        raise asyncio.CancelledError  # kopf has been told to stop, and so are we
+        await watch(world, options.namespaces)
 
 
 async def _look_now_and_then(world: World) -> None:
@@ -167,7 +167,7 @@ async def _until(stop: asyncio.Event, *coroutines: Coroutine[Any, Any, None]) ->
     for task in done:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise _first(error)
-    await asyncio.wait(tasks, timeout=5.0)
+    await asyncio.wait(tasks, timeout=STOPPING_S)
 
 
 def _first(error: BaseException) -> BaseException:
@@ -177,12 +177,10 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-def _stopped_by_signal() -> asyncio.Event:
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    return stop
+def _end(status: int) -> NoReturn:
+    """End the process as it is: nothing that still runs may get another word in, and kopf takes seconds to wind down."""
+    logging.shutdown()
+    os._exit(status)
 
 
 @contextlib.contextmanager

@@ -67,8 +67,7 @@ class Standing:
             max_model_len=chosen.max_model_len,
             kv_cache_type=chosen.kv_dtype.value,
             kinds=frozenset(
-                (place.provider, place.region, place.instance_type, place.terms.value)
-                for place in plan.cost.placements
+                (place.provider, place.region, place.instance_type, place.terms.value) for place in plan.cost.placements
             ),
         )
 

@@ -38,7 +38,7 @@ from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
 from inferplan.kube.status import changes, make_status, paused_status
 from inferplan.kube.view import Previous, View, view
 from inferplan.kube.work import Step, Work, compare
-from inferplan.kube.world import World, by_scenario
+from inferplan.kube.world import CHILD_SETTLES_S, World, by_scenario
 from inferplan.pipeline import manifests
 
 FOREIGN_RETRY_S = 10.0
@@ -147,6 +147,9 @@ class Reconciler:
             await self._write(seen, paused_status(Facts(seen, Choice(), Work())))
             return
         facts = await self._facts(body, seen)
+        if facts.work.unsure:
+            await self._applier.make_sure(key, seen.uid, facts.work)
+            facts = await self._facts(body, seen)
         status = make_status(facts)
         told = happenings(facts, status) if changes(seen.previous.body, status) else []
         await self._write(seen, status)
@@ -252,6 +255,7 @@ class Reconciler:
             raise
         self._problem(key, "")
         await self._tell_done(facts, done)
+        self._inbox.add(key, CHILD_SETTLES_S)
 
     async def _tell_done(self, facts: Facts, done: Sequence[Step]) -> None:
         drifted = [f"{step.name} ({', '.join(step.drift[:3])})" for step in done if step.drift]

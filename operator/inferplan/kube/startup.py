@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 from collections.abc import Callable
 
 import kopf
@@ -41,18 +42,36 @@ def settings() -> kopf.OperatorSettings:
     return made
 
 
-async def watch_scenarios(world: World, namespaces: tuple[str, ...], login: Callable[[], kopf.ConnectionInfo]) -> None:
-    """Run kopf until it is told to stop.
+def stop_at_signal(stop: asyncio.Event) -> None:
+    """Have SIGINT and SIGTERM set an event, whoever has handled them before."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def watch_scenarios(
+    world: World, namespaces: tuple[str, ...], log_in: Callable[[], kopf.ConnectionInfo], stop: asyncio.Event
+) -> None:
+    """Run kopf for ever.
 
     kopf ends when a watch is forbidden or answered with an error; the permission may come back, so it is begun anew.
+
+    Parameters
+    ----------
+    stop
+        Set by signals. kopf handles them itself, slowly; the handlers are taken back when it has started.
     """
     pause_s = FIRST_PAUSE_S
     while True:
         registry = handlers(world)
 
         @kopf.on.login(registry=registry)
-        def log_in(**_: object) -> kopf.ConnectionInfo:
-            return login()
+        def credentials(**_: object) -> kopf.ConnectionInfo:
+            return log_in()
+
+        @kopf.on.startup(registry=registry)
+        async def started_up(**_: object) -> None:
+            stop_at_signal(stop)
 
         started = asyncio.get_running_loop().time()
         try:
@@ -69,7 +88,5 @@ async def watch_scenarios(world: World, namespaces: tuple[str, ...], login: Call
             if asyncio.get_running_loop().time() - started > LONGEST_PAUSE_S * 2:
                 pause_s = FIRST_PAUSE_S
             logger.warning("scenarios cannot be watched: %s; again in %.0f s", error, pause_s)
-            await asyncio.sleep(pause_s)
-            pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
-        else:
-            return
+        await asyncio.sleep(pause_s)
+        pause_s = min(LONGEST_PAUSE_S, pause_s * 2)

@@ -40,6 +40,9 @@ class Work:
 
     Parameters
     ----------
+    unsure
+        Objects that look as they should and that this process has not applied yet: to be applied before anything is
+        said about them. Mostly that changes nothing, and then it is no write.
     foreign
         Names that are taken by objects that are not ours.
     waiting
@@ -47,6 +50,7 @@ class Work:
     """
 
     steps: tuple[Step, ...] = ()
+    unsure: tuple[Step, ...] = ()
     prune: tuple[Child, ...] = ()
     foreign: tuple[str, ...] = ()
     waiting: tuple[str, ...] = ()
@@ -100,7 +104,7 @@ def compare(
         A batch run for this plan has ended well; its Job is not made again.
     """
     there = {child.name: child for child in children}
-    steps, foreign, waiting, wanted = [], [], [], []
+    steps, unsure, foreign, waiting, wanted = [], [], [], [], []
     for manifest in manifests:
         kind = child_kind(manifest.api_version, manifest.kind)
         name = ChildName(kind.name, manifest.namespace or "", manifest.name)
@@ -120,11 +124,14 @@ def compare(
             drift = tuple(missing_fields(manifest.body, child.owned_fields))
             if drift:
                 steps.append(Step(kind, name, manifest.body, child.uid, drift))
-            elif applied.get(name) != (fingerprint(manifest.body), child.uid):
+            elif name not in applied:
+                unsure.append(Step(kind, name, manifest.body, child.uid))
+            elif applied[name] != (fingerprint(manifest.body), child.uid):
                 steps.append(Step(kind, name, manifest.body, child.uid))
     ours = [child for child in children if child.owner_uid == uid]
     return Work(
         steps=tuple(steps),
+        unsure=tuple(unsure),
         prune=tuple(child for child in ours if child.name not in wanted and not child.deleting and not child.finished),
         foreign=tuple(foreign),
         waiting=tuple(waiting),
