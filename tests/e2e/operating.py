@@ -90,6 +90,10 @@ class Operator:
         """Let it end as the kubelet would."""
         self._processes.terminate(self.name)
 
+    def has_ended(self) -> bool:
+        """Tell whether it has ended by itself."""
+        return self._processes.ended(self.name) is not None
+
     def memory_bytes(self) -> int:
         """Return the memory that it holds [bytes]."""
         return self._processes.memory_bytes()[self.name]

@@ -10,7 +10,7 @@ import pytest
 from tests.controlplane import nodes
 from tests.controlplane.api import Object, documents, eventually
 from tests.controlplane.cluster import Cluster
-from tests.controlplane.machines import EKS
+from tests.controlplane.machines import L4
 from tests.e2e.operating import PRICE_BOOK, ROOT, Operator, Place, unchanged
 
 pytestmark = pytest.mark.usefixtures("operator")
@@ -156,7 +156,7 @@ def test_a_node_that_goes_away_takes_the_plan_to_other_gpus(place: Place) -> Non
 
     def moved() -> bool:
         now = place.status("chat")
-        return now["plan"]["gpu"] != gpu and place.condition("chat", "Ready")["status"] == "True"
+        return bool(now["plan"]["gpu"] != gpu and place.condition("chat", "Ready")["status"] == "True")
 
     eventually(moved, "the other node is used")
     assert place.status("chat")["history"][0]["trigger"] == "the plan before could not be had any more"
@@ -201,7 +201,7 @@ def test_gpus_that_cannot_be_planned_on_are_not(place: Place, node: Object, why:
         (nodes.eks_node("n", "g6.xlarge", karpenter=True), "karpenter.sh/nodepool"),
         (nodes.gke_node("n", "g2-standard-8"), "cloud.google.com/gke-accelerator"),
         (nodes.aks_node("n", "Standard_NC24ads_A100_v4"), "kubernetes.azure.com/accelerator"),
-        (nodes.bare_metal_node("n", EKS["g6.xlarge"].gpu, 2), "nvidia.com/gpu.product"),
+        (nodes.bare_metal_node("n", L4, 2), "nvidia.com/gpu.product"),
     ],
     ids=["eks", "karpenter", "gke", "aks", "bare metal"],
 )
@@ -224,7 +224,7 @@ def test_a_price_that_changes_changes_the_cost_and_not_the_workload(place: Place
     place.api.merge(price_book, {"data": {"prices.yaml": price("0.5")}})
 
     def repriced() -> bool:
-        return place.status("chat")["plan"]["cost"]["usdPerHour"] == "0.5"
+        return bool(place.status("chat")["plan"]["cost"]["usdPerHour"] == "0.5")
 
     eventually(repriced, "the new price", 10.0)
     after = place.status("chat")
@@ -247,7 +247,7 @@ def test_a_price_off_by_730_is_refused_and_the_prices_before_stay(place: Place, 
 
 
 def test_a_budget_that_blocks_fails_closed_where_no_price_is_known(place: Place) -> None:
-    nodes.apply(place.api, [nodes.bare_metal_node("own", EKS["g6.xlarge"].gpu, 2)])
+    nodes.apply(place.api, [nodes.bare_metal_node("own", L4, 2)])
     place.apply("chat", **ONE_L4, budget={"maximumUsdPerHour": "100"})
     place.wait("chat", "Stalled", reason="PriceUnknown")
     assert place.children() == {}

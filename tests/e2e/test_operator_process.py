@@ -93,7 +93,7 @@ def test_one_whose_lease_was_taken_ends_at_once_and_writes_nothing_more(
     operator = start()
     lease = place.api.get("coordination.k8s.io/v1", "Lease", LEASE, home)
     place.api.merge(lease, {"spec": {"holderIdentity": "somebody else", "leaseDurationSeconds": 3600}})
-    eventually(lambda: processes.ended(operator.name) is not None, "it has ended", 10.0)
+    eventually(operator.has_ended, "it has ended", 10.0)
     assert processes.ended(operator.name) == 3
     assert "lost the Lease" in operator.log()
     place.apply("one", **SMALL)
@@ -138,18 +138,17 @@ def test_killed_at_any_moment_and_started_again_it_ends_where_it_would_have_ende
         {"spec": {"holderIdentity": ""}},
         content_type="application/merge-patch+json",
     )
-    before = place.children() if moment is available else {}
+    before, statuses = place.children(), place.statuses()
     operator.start()
     status = place.wait("chat", "Ready")
     assert len(status["history"]) == 1
     if moment is available:
-        unchanged(lambda: (place.children(), place.statuses()), 2.0)
-        assert place.children() == before
+        assert unchanged(lambda: (place.children(), place.statuses()), 2.0) == (before, statuses)
     assert set(place.children()) == {"Deployment chat", "Service chat", "PodDisruptionBudget chat"}
     assert place.events("chat").count("PlanComputed") <= 1
 
 
-def test_an_api_server_that_goes_away_and_comes_back_is_waited_for(
+def test_an_api_server_that_hangs_and_dies_is_waited_for(
     control_plane: Cluster, start: Callable[..., Operator], place: Place
 ) -> None:
     if "kube-apiserver" not in control_plane.processes.pids:
@@ -158,9 +157,11 @@ def test_an_api_server_that_goes_away_and_comes_back_is_waited_for(
     place.apply("chat", **SMALL)
     place.wait("chat", "Ready")
     with control_plane.processes.paused("kube-apiserver"):
-        time.sleep(4.0)
+        time.sleep(2.0)
     control_plane.processes.restart("kube-apiserver")
     eventually(lambda: control_plane.api.raw("GET", "/readyz") == "ok", "the API server", 60.0)
+    if operator.has_ended():  # the Lease could not be renewed for too long: the kubelet would start it again
+        operator.start()
     place.api.delete("apps/v1", "Deployment", "chat", place.namespace)
     place.apply("two", **SMALL)
     place.wait("two", "Ready", timeout_s=40.0)
@@ -242,10 +243,10 @@ def test_it_plans_within_two_seconds_and_stays_small(start: Callable[..., Operat
         took_s.append(time.monotonic() - begun)
     assert sorted(took_s)[18] < PLANNED_P95_S
     assert operator.memory_bytes() < LARGEST_MEMORY_BYTES
-    text = operator.metrics()
-    assert "inferplan_leader 1.0" in text
-    assert 'inferplan_reconciles_total{result="done"}' in text
-    assert 'inferplan_scenario_conditions{status="True",type="Ready"}' in text
+    assert "inferplan_leader 1.0" in operator.metrics()
+    assert 'inferplan_reconciles_total{result="done"}' in operator.metrics()
+    ready = 'inferplan_scenario_conditions{status="True",type="Ready"} 21.0'
+    eventually(lambda: ready in operator.metrics(), "the gauges are set", 10.0)
 
 
 def test_bad_options_are_refused_with_a_sentence(control_plane: Cluster, processes: Processes, home: str) -> None:

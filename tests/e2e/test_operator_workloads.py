@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
@@ -194,7 +195,7 @@ def test_the_history_keeps_the_last_five_changes(place: Place) -> None:
         place.wait("chat", "PlanFeasible")
     history = place.status("chat")["history"]
     assert len(history) == 5
-    assert all(later["fromPlan"] == earlier["toPlan"] for later, earlier in zip(history, history[1:], strict=False))
+    assert all(later["fromPlan"] == earlier["toPlan"] for later, earlier in itertools.pairwise(history))
 
 
 # ── policies ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -11,7 +11,7 @@ from inferplan.kube.reconcile import Reconciler
 from inferplan.kube.view import Previous, moment
 from inferplan.kube.world import World
 
-MEASURE_EVERY_S = 15.0
+MEASURE_EVERY_S = 5.0
 
 
 async def measure(world: World, reconciler: Reconciler) -> None:

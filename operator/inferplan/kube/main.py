@@ -75,7 +75,7 @@ async def run(options: Options) -> None:
     state = health.Health()
     log_in = partial(login, options.kubeconfig)
     with _servers(options, state):
-        background = {asyncio.create_task(state.beat())}
+        beat = asyncio.create_task(state.beat())
         catalog = await asyncio.to_thread(load_catalog, options.catalog)
         state.met("catalog")
         await asyncio.to_thread(log_in)
@@ -95,6 +95,7 @@ async def run(options: Options) -> None:
                 _end(EXIT_LOST)
             await leadership.release()
             logger.info("stopped")
+            beat.cancel()
             _end(0)
 
 
@@ -106,8 +107,8 @@ async def _work(
     inbox.rank = urgency(world)
     reconciler = Reconciler(client, world, inbox, catalog)
     async with asyncio.TaskGroup() as group:
-        for watch in world.watches():
-            group.create_task(watch.run())
+        for reflector in world.watches():
+            group.create_task(reflector.run())
         await world.listed()
         await _read_prices(options, client, catalog, reconciler)
         state.met("caches")
@@ -178,7 +179,7 @@ def _first(error: BaseException) -> BaseException:
 
 
 def _end(status: int) -> NoReturn:
-    """End the process as it is: nothing that still runs may get another word in, and kopf takes seconds to wind down."""
+    """End the process as it is: nothing that still runs gets another word in, and kopf takes seconds to wind down."""
     logging.shutdown()
     os._exit(status)
 

@@ -59,7 +59,7 @@ async def watch_scenarios(
     Parameters
     ----------
     stop
-        Set by signals. kopf handles them itself, slowly; the handlers are taken back when it has started.
+        Set by signals. kopf would handle them itself, slowly: the handlers are taken back when it has set its own.
     """
     pause_s = FIRST_PAUSE_S
     while True:
@@ -69,19 +69,18 @@ async def watch_scenarios(
         def credentials(**_: object) -> kopf.ConnectionInfo:
             return log_in()
 
-        @kopf.on.startup(registry=registry)
-        async def started_up(**_: object) -> None:
-            stop_at_signal(stop)
-
         started = asyncio.get_running_loop().time()
         try:
-            await kopf.operator(
+            ours = asyncio.all_tasks()  # kopf cancels all others when it ends
+            tasks = await kopf.spawn_tasks(
                 registry=registry,
                 settings=settings(),
                 standalone=True,
                 clusterwide=not namespaces,
                 namespaces=namespaces,
             )
+            stop_at_signal(stop)
+            await kopf.run_tasks(tasks, ignored=ours)
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - kopf gives up on whatever it does not expect
