@@ -46,3 +46,8 @@ def test_the_build_sees_what_the_wheel_needs_and_nothing_else() -> None:
     needed = {"pyproject.toml", "uv.lock", project["readme"], *project["license-files"], *wheel["force-include"]}
     needed |= {package.partition("/")[0] for package in wheel["packages"]}
     assert seen == needed
+
+
+def test_it_starts_a_program_of_the_package() -> None:
+    (entry,) = re.findall(r'^ENTRYPOINT \["([^"]+)"\]$', DOCKERFILE, re.MULTILINE)
+    assert entry in PYPROJECT["project"]["scripts"]

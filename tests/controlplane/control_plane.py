@@ -76,7 +76,7 @@ class ControlPlane(Cluster):
         self.processes.start(program, [self.binaries[program], *words, *self._flags.get(program, ())])
 
     def _start_api_server(self) -> None:
-        client, peer, secure = _free_ports(3)
+        client, peer, secure = free_ports(3)
         # Without a given certificate the API server makes one; its key signs the tokens of service accounts, too.
         certificate, key = self._pki / "apiserver.crt", self._pki / "apiserver.key"
         certificate.unlink(missing_ok=True)
@@ -148,7 +148,8 @@ class ControlPlane(Cluster):
         self.start_kwok(configs["kwok"], "--manage-all-nodes=true")
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
+    """Return ports of the loopback interface that nobody listens on now."""
     sockets = [socket.socket() for _ in range(count)]
     try:
         for one in sockets:

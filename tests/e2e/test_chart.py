@@ -14,15 +14,15 @@ import yaml
 
 from inferplan.api.price_book import read_price_book
 from inferplan.catalog import load_catalog
+from tests.controlplane import chart as charts
 from tests.controlplane import nodes
 from tests.controlplane.api import Object, eventually
+from tests.controlplane.chart import CHART, RELEASE, Operator
 from tests.controlplane.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
-CHART = ROOT / "charts" / "inferplan"
 DEFINITION = "inferencescenarios.inferplan.dev"
 EXTENSIONS = "apiextensions.k8s.io/v1"
-RELEASE = "inferplan"
 
 Install = Callable[..., str]
 
@@ -42,9 +42,7 @@ def install(control_plane: Cluster, restricted: str) -> Iterator[Install]:
     nodes.apply(control_plane.api, [nodes.plain_node("plain")])
 
     def run(*words: str, chart: Path = CHART) -> str:
-        # other tests have put the definition there already: helm takes it over
-        common = ["--namespace", restricted, "--take-ownership", "--wait", "--timeout", "60s"]
-        return control_plane.helm("upgrade", "--install", RELEASE, str(chart), *common, *words)
+        return charts.install(control_plane, restricted, *words, chart=chart)
 
     yield run
     control_plane.helm("uninstall", RELEASE, "--namespace", restricted, "--ignore-not-found", "--wait")
@@ -339,6 +337,110 @@ def test_the_operators_pod_is_confined(control_plane: Cluster) -> None:
         "startupProbe",
     }
     assert container["resources"]["limits"]["memory"]
+
+
+# ── at work ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def operate(control_plane: Cluster, restricted: str) -> Iterator[Callable[[], Operator]]:
+    """Start the operator as the installed release says; it is stopped afterwards."""
+    started = []
+
+    def run() -> Operator:
+        operator = charts.start_operator(control_plane, restricted)
+        started.append(operator)
+        charts.wait_until_ready(control_plane, operator)
+        return operator
+
+    yield run
+    for operator in started:
+        control_plane.processes.kill(operator.process)
+
+
+def chatbot(namespace: str) -> Object:
+    spec = {"useCase": "Chatbot", "hardware": {"allow": ["l4"]}}
+    metadata = {"name": "chatbot", "namespace": namespace}
+    return {"apiVersion": "inferplan.dev/v1alpha1", "kind": "InferenceScenario", "metadata": metadata, "spec": spec}
+
+
+def scenario_is(cluster: Cluster, namespace: str, condition: str) -> Callable[[], Object | None]:
+    """Probe for the scenario's status with a condition that is true."""
+
+    def probe() -> Object | None:
+        cluster.processes.check()
+        status: Object = cluster.api.get("inferplan.dev/v1alpha1", "InferenceScenario", "chatbot", namespace)["status"]
+        true = {one["type"] for one in status.get("conditions", []) if one["status"] == "True"}
+        return status if condition in true else None
+
+    return probe
+
+
+@pytest.mark.usefixtures("gpu_nodes")
+def test_with_the_charts_rules_and_no_others_a_scenario_comes_to_run(
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[[], Operator]
+) -> None:
+    """The engine's pod keeps the strictest standard, too: the namespace would not take it otherwise."""
+    api = control_plane.api
+    install()
+    control_plane.audit.mark()
+    operator = operate()
+    assert operator.answer("/healthz")[0] == 200
+    api.apply(chatbot(restricted))
+    status = eventually(scenario_is(control_plane, restricted, "Ready"), "the scenario is ready")
+    assert status["plan"]["gpuName"] == "L4"
+    pods = api.list("v1", "Pod", restricted, "inferplan.dev/scenario=chatbot")
+    assert {pod["spec"]["nodeName"] for pod in pods} == {"gpu-l4"}
+    assert "inferplan_leader 1.0" in operator.answer("/metrics")[1]
+    assert control_plane.audit.forbidden(operator.user) == []
+    asked = {request.resource for request in control_plane.audit.requests(operator.user)}
+    assert asked & {"secrets", "customresourcedefinitions.apiextensions.k8s.io"} == set()
+
+
+@pytest.mark.usefixtures("gpu_nodes")
+def test_with_namespaces_named_the_operator_works_there_and_leaves_the_rest_alone(
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[[], Operator]
+) -> None:
+    api = control_plane.api
+    elsewhere = f"{restricted}-elsewhere"
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": elsewhere}})
+    try:
+        install("--set", f"watchNamespaces={{{restricted}}}")
+        control_plane.audit.mark()
+        operator = operate()
+        api.apply(chatbot(elsewhere))
+        api.apply(chatbot(restricted))
+        eventually(scenario_is(control_plane, restricted, "Ready"), "the scenario is ready")
+        left = api.get("inferplan.dev/v1alpha1", "InferenceScenario", "chatbot", elsewhere)
+        assert left["status"] == {"observedGeneration": -1}
+        assert control_plane.audit.forbidden(operator.user) == []
+    finally:
+        api.delete("v1", "Namespace", elsewhere)
+
+
+@pytest.mark.usefixtures("gpu_nodes")
+def test_a_price_in_the_charts_values_becomes_the_price_of_the_plan(
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[[], Operator]
+) -> None:
+    install()
+    operate()
+    scenario = chatbot(restricted)
+    scenario["spec"]["deploy"] = {"policy": "Plan"}
+    control_plane.api.apply(scenario)
+    before = eventually(scenario_is(control_plane, restricted, "Ready"), "the scenario is planned")["plan"]["cost"]
+
+    install(*price("usdPerHour=4.0000", "asOf=2026-11-01"))
+
+    def priced_anew() -> Object | None:
+        found = scenario_is(control_plane, restricted, "Ready")()
+        return found["plan"]["cost"] if found is not None and found["plan"]["cost"] != before else None
+
+    cost = eventually(priced_anew, "the new price is in the status")
+    assert (cost["usdPerHour"], cost["priceSource"], cost["pricedAt"]) == (
+        "1",
+        "price book: our contract",
+        "2026-11-01",
+    )
 
 
 # ── beside the chart ─────────────────────────────────────────────────────────────────────────────────────────
