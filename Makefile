@@ -14,17 +14,12 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 unexport VIRTUAL_ENV
 PYTEST_ARGS ?=
 
-SEED_SCENARIOS := \
-	examples/chatbot-scenario.yaml \
-	examples/summarization-scenario.yaml \
-	examples/batch-classification-scenario.yaml
-
 # What `make generate` writes, all of it committed. One place to add to, together with the recipe of `generate`.
 GENERATED := crds charts/inferplan/files docs/seed.md README.md
 
 .PHONY: help
 help: ## Say what can be done
-	@sed -nE 's/^([a-z-]+):.*## (.*)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  %-5s%-12s", $$1, $$2; $$1 = $$2 = ""; print }'
+	@sed -nE 's/^([a-z0-9-]+):.*## (.*)/  make \1 \2/p' $(MAKEFILE_LIST) | awk '{ printf "  %-5s%-12s", $$1, $$2; $$1 = $$2 = ""; print }'
 
 # ── set-up ───────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -64,9 +59,8 @@ lock: $(READY) ## Bring uv.lock up to date with pyproject.toml
 # ── use ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 .PHONY: demo
-demo: $(READY) ## Plan the three scenarios of examples/ and compare them
-	$(BIN)/inferplan plan $(SEED_SCENARIOS)
-	$(BIN)/inferplan compare $(SEED_SCENARIOS)
+demo: $(READY) ## Plan examples, then run them on a real control plane (KEEP=1 leaves it)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
 # ── check ────────────────────────────────────────────────────────────────────────────────────────────────────
 
