@@ -139,7 +139,7 @@ class Show:
         self.tell.heading("Break something")
         before = self.cluster.api.get("apps/v1", "Deployment", name, NAMESPACE)["metadata"]["uid"]
         started = time.monotonic()
-        self.kubectl("delete", "deployment", name, "--wait=false")
+        self.kubectl("delete", "deployment", name)
 
         def back() -> bool:
             found = self.cluster.api.get("apps/v1", "Deployment", name, NAMESPACE)
