@@ -9,42 +9,37 @@ from typing import Any
 
 import pytest
 import yaml
-from lupa.lua51 import LuaRuntime
 
 from inferplan.api.convert import to_scenario
 from inferplan.api.documents import read_scenario_file
 from inferplan.api.v1alpha1.status import InferenceScenarioStatus
-from tests.unit.api.catalogs import make_api_catalog
+from inferplan.catalog import load_catalog
+from inferplan.domain.catalog import Catalog
+from tests.gitops import HEALTH, argocd_health
 
-ROOT = Path(__file__).resolve().parents[2]
-FOLDER = ROOT / "docs/gitops/argocd/resource_customizations/inferplan.dev/InferenceScenario"
-CASES: list[dict[str, Any]] = yaml.safe_load((FOLDER / "health_test.yaml").read_text(encoding="utf-8"))["tests"]
+CASES: list[dict[str, Any]] = yaml.safe_load((HEALTH / "health_test.yaml").read_text(encoding="utf-8"))["tests"]
 TRUTHS = ["True", "False", "Unknown"]
 
 
 def load(path: str) -> dict[str, Any]:
-    document: dict[str, Any] = yaml.safe_load((FOLDER / path).read_text(encoding="utf-8"))
+    document: dict[str, Any] = yaml.safe_load((HEALTH / path).read_text(encoding="utf-8"))
     return document
 
 
-def health(resource: dict[str, Any]) -> dict[str, str]:
-    """Run the script as Argo CD does: of the libraries it has only base, table and package."""
-    lua = LuaRuntime(unpack_returned_tuples=True)
-    lua.execute('getmetatable("").__index = nil; string, math, io, os, debug, coroutine = nil')
-    lua.globals()["obj"] = lua.table_from(resource, recursive=True)
-    answer: Any = lua.execute((FOLDER / "health.lua").read_text(encoding="utf-8"))
-    return {"status": answer["status"], "message": answer["message"]}
+@pytest.fixture(scope="module")
+def shipped() -> Catalog:
+    return load_catalog()
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: Path(case["inputPath"]).stem)
 def test_a_scenario_has_the_health_that_its_example_says(case: dict[str, Any]) -> None:
-    assert health(load(case["inputPath"])) == case["healthStatus"]
+    assert argocd_health(load(case["inputPath"])) == case["healthStatus"]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: Path(case["inputPath"]).stem)
-def test_the_examples_are_scenarios_and_statuses(case: dict[str, Any]) -> None:
-    (document,) = read_scenario_file(FOLDER / case["inputPath"]).scenarios
-    assert to_scenario(document.resource, make_api_catalog(), document.locate).scenario.name == "chatbot"
+def test_the_examples_are_scenarios_and_statuses(case: dict[str, Any], shipped: Catalog) -> None:
+    (document,) = read_scenario_file(HEALTH / case["inputPath"]).scenarios
+    assert to_scenario(document.resource, shipped, document.locate).scenario.name == "chatbot"
     status = load(case["inputPath"])["status"]
     assert (
         InferenceScenarioStatus.model_validate_json(json.dumps(status)).observed_generation
@@ -54,7 +49,7 @@ def test_the_examples_are_scenarios_and_statuses(case: dict[str, Any]) -> None:
 
 def test_every_example_is_tried_and_every_health_has_one() -> None:
     assert sorted(case["inputPath"] for case in CASES) == sorted(
-        f"testdata/{path.name}" for path in (FOLDER / "testdata").iterdir()
+        f"testdata/{path.name}" for path in (HEALTH / "testdata").iterdir()
     )
     assert {case["healthStatus"]["status"] for case in CASES} == {"Healthy", "Suspended", "Progressing", "Degraded"}
 
@@ -71,7 +66,7 @@ def resource(generation: int, observed: int | None, **conditions: str) -> dict[s
 def test_no_status_of_another_generation_counts(ready: str, reconciling: str, stalled: str) -> None:
     conditions = {"Ready": ready, "Reconciling": reconciling, "Stalled": stalled}
     for observed in (-1, 1, None):
-        assert health(resource(2, observed, **conditions))["status"] == "Progressing"
+        assert argocd_health(resource(2, observed, **conditions))["status"] == "Progressing"
 
 
 @pytest.mark.parametrize(("ready", "reconciling", "stalled"), list(product(TRUTHS, repeat=3)))
@@ -82,8 +77,8 @@ def test_trouble_comes_before_work_and_work_before_rest(ready: str, reconciling:
         expected = "Progressing"
     else:
         expected = "Healthy"
-    assert health(resource(2, 2, Ready=ready, Reconciling=reconciling, Stalled=stalled))["status"] == expected
+    assert argocd_health(resource(2, 2, Ready=ready, Reconciling=reconciling, Stalled=stalled))["status"] == expected
 
 
 def test_an_object_without_any_status_is_on_its_way() -> None:
-    assert health({"metadata": {"name": "chatbot", "generation": 1}, "spec": {}})["status"] == "Progressing"
+    assert argocd_health({"metadata": {"name": "chatbot", "generation": 1}, "spec": {}})["status"] == "Progressing"
