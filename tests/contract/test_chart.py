@@ -13,6 +13,7 @@ import yaml
 import inferplan
 import inferplan.kube
 from inferplan.api.price_book import Price
+from inferplan.kube.options import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
 CHART = ROOT / "charts" / "inferplan"
@@ -93,6 +94,21 @@ def test_every_value_is_read_by_a_template() -> None:
         assert any(other == path or path.startswith(f"{other}.") or other.startswith(f"{path}.") for other in used), (
             path
         )
+
+
+def test_the_operator_understands_what_its_pod_tells_it() -> None:
+    template = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
+    written = re.findall(r"^ +- (--[a-z-]+=.*)$", template, re.MULTILINE)
+    known = {"logFormat": "json", "priceBook.name": "prices"}
+    told = []
+    for argument in written:
+        filled = re.sub(r"\{\{ \.Values\.([\w.]+) \}\}", lambda match: known[match[1]], argument)
+        told.append(re.sub(r"\{\{.*?\}\}", "release", filled).replace("$(POD_NAMESPACE)", "home"))
+    options = read_options(told, {})
+    assert (str(options.lease), str(options.price_book)) == ("home/release", "home/prices")
+    assert (options.identity, options.namespaces, options.json_logs) == ("$(POD_NAME)", ("release",), True)
+    for name, port in (("health", options.health_port), ("metrics", options.metrics_port)):
+        assert re.search(rf"name: {name}\n +containerPort: {port}\n", template)
 
 
 # ── permissions ──────────────────────────────────────────────────────────────────────────────────────────────

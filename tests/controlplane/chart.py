@@ -104,8 +104,8 @@ def start_operator(cluster: Cluster, namespace: str, name: str = "operator") -> 
     )
 
 
-def wait_until_ready(cluster: Cluster, operator: Operator, timeout_s: float = 30.0) -> None:
-    """Wait until the operator holds its Lease and has seen the cluster.
+def wait_until_ready(cluster: Cluster, operator: Operator, path: str = "/readyz", timeout_s: float = 30.0) -> None:
+    """Wait until the operator holds its Lease and has seen the cluster, or what else is asked for by the path.
 
     Raises
     ------
@@ -115,6 +115,6 @@ def wait_until_ready(cluster: Cluster, operator: Operator, timeout_s: float = 30
 
     def ready() -> bool:
         cluster.processes.check()
-        return operator.answer("/readyz")[0] == 200
+        return operator.answer(path)[0] == 200
 
     eventually(ready, "the operator is ready", timeout_s)

@@ -343,19 +343,19 @@ def test_the_operators_pod_is_confined(control_plane: Cluster) -> None:
 
 
 @pytest.fixture
-def operate(control_plane: Cluster, restricted: str) -> Iterator[Callable[[], Operator]]:
-    """Start the operator as the installed release says; it is stopped afterwards."""
+def operate(control_plane: Cluster, restricted: str) -> Iterator[Callable[..., Operator]]:
+    """Start the operator as the installed release says, by another name if asked; it is stopped afterwards."""
     started = []
 
-    def run() -> Operator:
-        operator = charts.start_operator(control_plane, restricted)
-        started.append(operator)
-        charts.wait_until_ready(control_plane, operator)
+    def run(name: str = "operator", path: str = "/readyz") -> Operator:
+        operator = charts.start_operator(control_plane, restricted, name)
+        started.append(name)
+        charts.wait_until_ready(control_plane, operator, path)
         return operator
 
     yield run
-    for operator in started:
-        control_plane.processes.kill(operator.process)
+    for name in set(started) & set(control_plane.processes.pids):
+        control_plane.processes.kill(name)
 
 
 def chatbot(namespace: str) -> Object:
@@ -378,7 +378,7 @@ def scenario_is(cluster: Cluster, namespace: str, condition: str) -> Callable[[]
 
 @pytest.mark.usefixtures("gpu_nodes")
 def test_with_the_charts_rules_and_no_others_a_scenario_comes_to_run(
-    control_plane: Cluster, restricted: str, install: Install, operate: Callable[[], Operator]
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[..., Operator]
 ) -> None:
     """The engine's pod keeps the strictest standard, too: the namespace would not take it otherwise."""
     api = control_plane.api
@@ -399,7 +399,7 @@ def test_with_the_charts_rules_and_no_others_a_scenario_comes_to_run(
 
 @pytest.mark.usefixtures("gpu_nodes")
 def test_with_namespaces_named_the_operator_works_there_and_leaves_the_rest_alone(
-    control_plane: Cluster, restricted: str, install: Install, operate: Callable[[], Operator]
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[..., Operator]
 ) -> None:
     api = control_plane.api
     elsewhere = f"{restricted}-elsewhere"
@@ -418,9 +418,23 @@ def test_with_namespaces_named_the_operator_works_there_and_leaves_the_rest_alon
         api.delete("v1", "Namespace", elsewhere)
 
 
+def test_of_two_replicas_one_works_and_the_other_is_ready_to_take_over(
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[..., Operator]
+) -> None:
+    install("--set", "replicas=2")
+    pod = control_plane.api.get("apps/v1", "Deployment", RELEASE, restricted)["spec"]["template"]["spec"]
+    path = pod["containers"][0]["readinessProbe"]["httpGet"]["path"]
+    first, second = operate("first"), operate("second", path)
+    assert first.answer(path)[0] == 200
+    assert second.answer("/readyz") == (503, "lease not held; caches not listed\n")
+
+    control_plane.processes.kill("first")
+    eventually(lambda: second.answer("/readyz")[0] == 200, "the second has taken over", 20)
+
+
 @pytest.mark.usefixtures("gpu_nodes")
 def test_a_price_in_the_charts_values_becomes_the_price_of_the_plan(
-    control_plane: Cluster, restricted: str, install: Install, operate: Callable[[], Operator]
+    control_plane: Cluster, restricted: str, install: Install, operate: Callable[..., Operator]
 ) -> None:
     install()
     operate()
