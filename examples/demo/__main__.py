@@ -141,7 +141,10 @@ def main() -> int:
     if arguments.keep:
         return perform_and_leave_running()
     tell = Narrator()
-    return perform(tell, None if arguments.hold is None else holder(tell, arguments.hold))
+    try:
+        return perform(tell, None if arguments.hold is None else holder(tell, arguments.hold))
+    except KeyboardInterrupt:
+        return INTERRUPTED  # a second time, or nobody listens to what has failed
 
 
 if __name__ == "__main__":

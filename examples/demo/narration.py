@@ -47,5 +47,10 @@ class Narrator:
         return f"{colour}{text}{PLAIN}" if self._colourful else text
 
     def _write(self, text: str) -> None:
-        sys.stdout.write(f"{text.rstrip()}\n")
-        sys.stdout.flush()
+        try:
+            sys.stdout.write(f"{text.rstrip()}\n")
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # nobody listens any more, as after `| head`: end, and quietly
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise KeyboardInterrupt from None

@@ -117,6 +117,21 @@ def test_stopped_half_way_it_leaves_nothing_behind(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_when_nobody_listens_any_more_it_ends_quietly(tmp_path: Path) -> None:
+    errors = tmp_path / "errors"
+    with errors.open("w") as file:
+        listener = subprocess.Popen(["head", "-n", "300"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        ended = subprocess.run(
+            DEMO, cwd=ROOT, env=environment(tmp_path), stdout=listener.stdin, stderr=file, check=False, timeout=300
+        )
+    listener.communicate()
+    assert ended.returncode == 130
+    assert "Traceback" not in errors.read_text()
+    errors.unlink()
+    assert leftovers(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_kept_it_says_how_to_talk_to_it_and_how_to_end_it(tmp_path: Path) -> None:
     done = run(tmp_path, "--keep")
     assert done.returncode == 0, done.stdout
