@@ -86,7 +86,9 @@ def test_an_image_changed_by_hand_is_changed_back_and_what_others_add_stays(plac
     place.wait("chat", "Ready")
     before = place.deployment("chat")
     containers = before["spec"]["template"]["spec"]["containers"]
-    change = {"spec": {"template": {"spec": {"containers": [{**containers[0], "image": "example.org/other:1"}]}}}}
+    change: Object = {
+        "spec": {"template": {"spec": {"containers": [{**containers[0], "image": "example.org/other:1"}]}}}
+    }
     change["metadata"] = {"annotations": {"example.org/note": "kept"}}
     place.api.merge(before, change)
     eventually(
