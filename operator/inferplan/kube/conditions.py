@@ -279,20 +279,19 @@ RULES: tuple[tuple[str, Rule], ...] = (
 
 
 def conditions(facts: Facts) -> list[Body]:
-    """Write all conditions; the time of one moves only with its status."""
-    written = []
-    for kind, rule in RULES:
-        state = rule(facts)
-        before = facts.view.previous.condition(kind)
-        kept = before is not None and before.status == state.status and before.since
-        written.append(
-            {
-                "type": kind,
-                "status": state.status,
-                "reason": state.reason,
-                "message": state.message[:LONGEST_MESSAGE],
-                "observedGeneration": facts.view.generation,
-                "lastTransitionTime": before.since if before is not None and kept else timestamp(facts.view.now),
-            }
-        )
-    return written
+    """Write all conditions."""
+    return [written(facts.view, kind, rule(facts)) for kind, rule in RULES]
+
+
+def written(view: View, kind: str, state: State) -> Body:
+    """Write a condition; its time moves only with its status."""
+    before = view.previous.condition(kind)
+    since = before.since if before is not None and before.status == state.status else ""
+    return {
+        "type": kind,
+        "status": state.status,
+        "reason": state.reason,
+        "message": state.message[:LONGEST_MESSAGE],
+        "observedGeneration": view.generation,
+        "lastTransitionTime": since or timestamp(view.now),
+    }

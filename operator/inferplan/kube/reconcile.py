@@ -5,6 +5,7 @@ Events only say when to look. There is one loop, so what one scenario was given 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
 import time
@@ -35,7 +36,7 @@ from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import SCENARIO
 from inferplan.kube.planning import Planning
 from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
-from inferplan.kube.status import changes, make_status, paused_status
+from inferplan.kube.status import changes, defect_status, make_status, paused_status
 from inferplan.kube.view import Previous, View, view
 from inferplan.kube.work import Step, Work, compare
 from inferplan.kube.world import CHILD_SETTLES_S, World, by_scenario
@@ -44,6 +45,7 @@ from inferplan.pipeline import manifests
 FOREIGN_RETRY_S = 10.0
 """An object that is not ours is not watched; its name is tried again this often [s]."""
 TERMINATING_RETRY_S = 30.0
+DEFECT_TRIES = 5
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +120,7 @@ class Reconciler:
                 self._try_later(key, error)
             except Exception as error:  # a defect of ours must not stop the others
                 logger.exception("%s: a defect; please report it", key)
-                self._try_later(key, error)
+                await self._tell_defect(key, error)
             else:
                 self._failures.pop(key, None)
                 metrics.RECONCILES.labels("done").inc()
@@ -135,6 +137,16 @@ class Reconciler:
         metrics.RECONCILES.labels("failed").inc()
         metrics.ERRORS.labels(type(error).__name__).inc()
         self._inbox.add(key, delay_s)
+
+    async def _tell_defect(self, key: Key, error: Exception) -> None:
+        """Turn a defect into a condition; it is tried again a few times, then not until something changes."""
+        body = self._world.scenarios.get(key)
+        if body is not None:
+            seen = view(body, self._now())
+            with contextlib.suppress(ApiError, aiohttp.ClientError, OSError, TimeoutError):
+                await self._write(seen, defect_status(seen, error))
+        if self._failures.get(key, 0) < DEFECT_TRIES:
+            self._try_later(key, error)
 
     # ── one look ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -8,10 +8,11 @@ from typing import Any
 from inferplan.api.figures import decimal_text
 from inferplan.api.status import outcome_to_status, status_document
 from inferplan.kube.client import Body
-from inferplan.kube.conditions import Facts, conditions
-from inferplan.kube.view import REQUESTED, timestamp
+from inferplan.kube.conditions import FALSE, TRUE, Facts, State, conditions, written
+from inferplan.kube.view import REQUESTED, View, timestamp
 
 LONGEST_HISTORY = 5
+LONGEST_DEFECT = 500
 
 
 def make_status(facts: Facts) -> Body:
@@ -69,6 +70,19 @@ def paused_status(facts: Facts) -> Body:
     kept = [one for one in status.get("conditions") or () if one.get("type") != "Reconciling"]
     status["conditions"] = [*kept[:1], found["Reconciling"], *kept[1:]]
     return status
+
+
+def defect_status(view: View, error: Exception) -> Body:
+    """Say that we are wrong and not the scenario; whatever the status says beside that stays."""
+    status = dict(view.previous.body)
+    text = f"{type(error).__name__}: {error}"[:LONGEST_DEFECT]
+    kept = [one for one in status.get("conditions") or () if one.get("type") not in {"Ready", "Reconciling", "Stalled"}]
+    said = [
+        written(view, "Ready", State(FALSE, "Defect", f"a defect of inferplan; please report it: {text}")),
+        written(view, "Reconciling", State(FALSE, "Defect", "see Stalled")),
+        written(view, "Stalled", State(TRUE, "Defect", f"a defect of inferplan; please report it: {text}")),
+    ]
+    return status | {"conditions": [*said, *kept], "observedGeneration": view.generation}
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from inferplan.render.timing import Timing
 
 DRIVER = Path(__file__).with_name("batch_driver.py")
 FILES_AT = "/batch"
-DRIVER_AT = "/opt/inferplan"
 SHARE_AT = "/tmp/items.jsonl"  # noqa: S108 - a volume of the pod's own
 RETRIES = 3
 ASSUMED_STUCK_AFTER = 2.0
@@ -59,19 +58,9 @@ class BatchRun:
         return FILES_AT
 
     @property
-    def driver_at(self) -> str:
-        """Where the driver is mounted."""
-        return DRIVER_AT
-
-    @property
     def retries(self) -> int:
         """How often a pod that failed is replaced."""
         return RETRIES
-
-    @property
-    def needs_driver(self) -> bool:
-        """Whether our driver has a part in it."""
-        return self.classifies or self.shards > 1
 
     @property
     def input(self) -> str:
@@ -83,11 +72,6 @@ class BatchRun:
         """File of answers; with several pods each has its own, numbered from 0."""
         path = PurePosixPath(FILES_AT) / self.files.output
         return str(path if self.shards == 1 else path.with_name(f"{path.stem}-$(SHARD){path.suffix}"))
-
-    @property
-    def driver(self) -> str:
-        """Text of the driver."""
-        return DRIVER.read_text(encoding="utf-8")
 
     @property
     def share_words(self) -> tuple[str, ...]:
@@ -113,7 +97,12 @@ class BatchRun:
         return (SHARE_AT if self.share_words else self.input, self.output)
 
     def _driver(self, what: str) -> tuple[str, ...]:
-        return ("python3", f"{DRIVER_AT}/{DRIVER.name}", what)
+        """Begin a command of the driver.
+
+        Its text is a word of the command: in a ConfigMap it could change under a run, and whoever may write ConfigMaps
+        in a namespace may do more there than it takes to run a batch.
+        """
+        return ("python3", "-c", DRIVER.read_text(encoding="utf-8"), what)
 
 
 def batch_run(plan: Plan, scenario: Scenario, files: BatchFiles, times: Timing) -> BatchRun:

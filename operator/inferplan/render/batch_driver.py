@@ -1,10 +1,10 @@
 """Run a share of a batch: start the engine beside us and ask it about every item, or cut the share out of a file.
 
-Inferplan never imports this module: its text travels in a ConfigMap and runs inside the engine's image with nothing but
-Python's standard library, as ::
+Inferplan never runs this module: its text travels in the pod's command and runs inside the engine's image with nothing
+but Python's standard library, as ::
 
-    batch_driver.py classify --input FILE --output FILE --parallel N --start-within S -- vllm serve MODEL ...
-    batch_driver.py share --input FILE --output FILE
+    python3 -c TEXT classify --input FILE --output FILE --parallel N --start-within S -- vllm serve MODEL ...
+    python3 -c TEXT share --input FILE --output FILE
 
 The variables SHARD and SHARDS say which share of the lines is ours: every SHARDS-th one, from line SHARD on.
 

@@ -66,11 +66,6 @@ class Context:
         return f"{self.name}-server" if self.name in RESERVED_SERVICES else self.name
 
     @property
-    def driver_name(self) -> str:
-        """Name of the ConfigMap with the driver of a batch run."""
-        return f"{self.name}-batch"
-
-    @property
     def selector(self) -> dict[str, str]:
         """Labels that find the pods of the server; they never change, because a Deployment's selector cannot."""
         return {SCENARIO_LABEL: self.name, "app.kubernetes.io/component": "server"}

@@ -77,7 +77,7 @@ def _templates(batch: BatchRun | None) -> tuple[str, ...]:
     """Templates of a plan's objects, in the order in which they are applied."""
     if batch is None:
         return SERVING
-    return (*(("configmap",) if batch.needs_driver else ()), "job" if batch.schedule is None else "cronjob")
+    return ("job" if batch.schedule is None else "cronjob",)
 
 
 def template_folder(engine: EngineSpec) -> Path:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from inferplan.domain.model import Checkpoint, Dtype, Quantization, Task
 from inferplan.domain.scenario import EnginePolicy, Schedule
+from inferplan.render import batch_driver
 from tests.builders import make_method, make_model, make_scenario, make_workload
 from tests.unit.render.plans import (
     configured,
@@ -88,7 +90,8 @@ def test_a_batch_of_a_classifier_runs_behind_the_pooling_endpoint() -> None:
     assert found["command"] == ["python3"]
     driver, engine = found["args"][: found["args"].index("--")], found["args"][found["args"].index("--") + 1 :]
     assert driver == [
-        "/opt/inferplan/batch_driver.py",
+        "-c",
+        Path(batch_driver.__file__).read_text(encoding="utf-8"),
         "classify",
         "--input=/batch/in.jsonl",
         "--output=/batch/out.jsonl",
@@ -147,7 +150,7 @@ def test_pods_of_a_batch_run_share_its_items() -> None:
 
     found = rendered(four, make_batch_deploy(), scenario=make_batch_scenario())
     (init,) = found["Job"].body["spec"]["template"]["spec"]["initContainers"]
-    assert init["command"][2:] == ["share", "--input=/batch/in.jsonl", "--output=/tmp/items.jsonl"]
+    assert init["command"][3:] == ["share", "--input=/batch/in.jsonl", "--output=/tmp/items.jsonl"]
     assert "nvidia.com/gpu" not in str(init["resources"])
     assert container(found)["args"][:2] == ["--input-file=/tmp/items.jsonl", "--output-file=/batch/out-$(SHARD).jsonl"]
 

@@ -50,7 +50,7 @@ def test_a_server_is_a_deployment_a_service_and_a_disruption_budget(plan: Plan) 
 def test_a_batch_run_is_a_job_or_a_cron_job_and_nothing_that_serves() -> None:
     classifier = make_batch_scenario(task=Task.CLASSIFICATION)
     assert list(rendered(None, make_batch_deploy(), scenario=make_batch_scenario())) == ["Job"]
-    assert list(rendered(None, make_batch_deploy(), scenario=classifier)) == ["ConfigMap", "Job"]
+    assert list(rendered(None, make_batch_deploy(), scenario=classifier)) == ["Job"]
 
 
 @pytest.mark.parametrize("plan", ENGINES.values(), ids=list(ENGINES))
