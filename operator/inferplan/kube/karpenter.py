@@ -1,9 +1,9 @@
-"""What Karpenter knows, where it is installed: the prices of its NodeOverlays."""
+"""What Karpenter knows, where it is installed: what its NodePools may bring, and the prices of its NodeOverlays."""
 
 from __future__ import annotations
 
 from inferplan.kube.client import Body, Client
-from inferplan.kube.kinds import NODE_OVERLAY, Kind
+from inferplan.kube.kinds import NODE_OVERLAY, NODE_POOL, Kind
 from inferplan.kube.prices import Overlay, read_overlay
 
 
@@ -24,3 +24,8 @@ async def read_overlays(client: Client) -> tuple[Overlay, ...]:
     """Return the NodeOverlays that say a price, in a fixed order."""
     found = [read_overlay(body) for body in await read_kind(client, NODE_OVERLAY)]
     return tuple(sorted((one for one in found if one is not None), key=lambda one: one.name))
+
+
+async def read_pools(client: Client) -> tuple[Body, ...]:
+    """Return the NodePools, in a fixed order."""
+    return tuple(sorted(await read_kind(client, NODE_POOL), key=lambda body: str(body["metadata"]["name"])))

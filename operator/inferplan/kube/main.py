@@ -28,7 +28,7 @@ from inferplan.kube.credentials import login
 from inferplan.kube.errors import ApiError, LeadershipLostError
 from inferplan.kube.gauges import measure
 from inferplan.kube.inbox import Inbox
-from inferplan.kube.karpenter import read_overlays
+from inferplan.kube.karpenter import read_overlays, read_pools
 from inferplan.kube.kinds import CONFIG_MAP
 from inferplan.kube.leadership import Leadership
 from inferplan.kube.options import Options, read_options
@@ -135,17 +135,17 @@ async def _keep_prices(options: Options, client: Client, catalog: Catalog, recon
 
 
 async def _read_prices(options: Options, client: Client, catalog: Catalog, reconciler: Reconciler) -> None:
-    """Read the price book and the NodeOverlays; what cannot be read stays as it was."""
-    book, overlays = reconciler.book, reconciler.overlays
+    """Read the price book, the NodeOverlays and the NodePools; what cannot be read stays as it was."""
+    book, overlays, pools = reconciler.book, reconciler.overlays, reconciler.pools
     try:
         body = await client.find(CONFIG_MAP.path(options.price_book.namespace, options.price_book.name))
         book = await asyncio.to_thread(read_book, body, book, catalog)
-        overlays = await read_overlays(client)
+        overlays, pools = await read_overlays(client), await read_pools(client)
     except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
         logger.warning("prices cannot be read: %s", error)
     if book.faults and book.faults != reconciler.book.faults:
         logger.warning("the price book %s is refused, the prices before stay: %s", options.price_book, book.faults[0])
-    reconciler.use_prices(book, overlays)
+    reconciler.use(book, overlays, pools)
 
 
 # ── the process ──────────────────────────────────────────────────────────────────────────────────────────────

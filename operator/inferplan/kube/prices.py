@@ -13,16 +13,19 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from inferplan.api.cluster_objects import NodeObject
+from inferplan.api.node_pools import read_node_pools
 from inferplan.api.price_book import read_price_book
 from inferplan.catalog.prices import apply_price_book
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.errors import InputError
 from inferplan.domain.hardware import Market, Offering, Terms
+from inferplan.domain.node_pool import NodePool
 from inferplan.kube.client import Body
 
 STAND_IN = "stand-in: "
 """Begins the source of a price that is not the node's own."""
+POOLS_KEY = "node-pools"
 ASSUMED_STALE_AFTER_DAYS = 180
 """Age from which a price is called stale [d]. No source; list prices of GPUs changed once or twice a year."""
 
@@ -42,10 +45,15 @@ class PriceBook:
     version: str = ""
     offerings: tuple[Offering, ...] = ()
     faults: tuple[str, ...] = ()
+    pools: tuple[NodePool, ...] = ()
+    """Hints about node pools, under keys that begin with ``node-pools``."""
 
 
 def read_book(body: Body | None, before: PriceBook, catalog: Catalog) -> PriceBook:
-    """Read a ConfigMap whose every value is a list of prices; one fault anywhere, and the prices before stay."""
+    """Read a ConfigMap whose every value is a list: of prices, or of node pools by its key.
+
+    One fault anywhere, and what was read before stays.
+    """
     if body is None:
         return PriceBook()
     metadata = body["metadata"]
@@ -54,15 +62,19 @@ def read_book(body: Body | None, before: PriceBook, catalog: Catalog) -> PriceBo
         return before
     origin = f"price book {metadata['namespace']}/{metadata['name']}"
     found: list[Offering] = []
+    pools: list[NodePool] = []
     faults: list[str] = []
     for name, text in sorted((body.get("data") or {}).items()):
         try:
-            found.extend(read_price_book(text, f"{origin}: {name}", catalog))
+            if name.startswith(POOLS_KEY):
+                pools.extend(read_node_pools(text, f"{origin}: {name}", catalog))
+            else:
+                found.extend(read_price_book(text, f"{origin}: {name}", catalog))
         except InputError as error:
             faults.extend(str(fault) for fault in error.faults)
     if faults:
         return replace(before, version=version, faults=tuple(faults))
-    return PriceBook(version, tuple(found))
+    return PriceBook(version, tuple(found), pools=tuple(pools))
 
 
 def with_book(catalog: Catalog, book: PriceBook) -> Catalog:

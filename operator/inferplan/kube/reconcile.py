@@ -35,6 +35,7 @@ from inferplan.kube.events import Happening, happenings, tell
 from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import SCENARIO
 from inferplan.kube.planning import Planning
+from inferplan.kube.pools import karpenter_pools, with_pools
 from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
 from inferplan.kube.status import changes, defect_status, make_status, paused_status
 from inferplan.kube.view import Previous, View, view
@@ -86,6 +87,7 @@ class Reconciler:
         self._failures: dict[Key, int] = {}
         self._problems: dict[Key, str] = {}
         self.overlays: tuple[Overlay, ...] = ()
+        self.pools: tuple[Body, ...] = ()
         world.scenario_gone = self._forget
 
     def _forget(self, key: Key) -> None:
@@ -95,10 +97,10 @@ class Reconciler:
         self._failures.pop(key, None)
         self._problems.pop(key, None)
 
-    def use_prices(self, book: PriceBook, overlays: tuple[Overlay, ...]) -> None:
-        """Plan with these prices from now on."""
-        if (book, overlays) != (self._book, self.overlays):
-            self._book, self.overlays = book, overlays
+    def use(self, book: PriceBook, overlays: tuple[Overlay, ...], pools: tuple[Body, ...]) -> None:
+        """Plan with these prices and node pools from now on."""
+        if (book, overlays, pools) != (self._book, self.overlays, self.pools):
+            self._book, self.overlays, self.pools = book, overlays, pools
             self._planning.use(with_book(self._base, book))
             self._world.look_again(0.0)
 
@@ -164,7 +166,8 @@ class Reconciler:
             facts = await self._facts(body, seen)
         status = make_status(facts)
         told = happenings(facts, status) if changes(seen.previous.body, status) else []
-        await self._write(seen, status)
+        if not await self._write(seen, status):
+            return
         for happening in told:
             await tell(self._client, facts, happening)
         await self._work(key, facts)
@@ -211,10 +214,13 @@ class Reconciler:
         return self._now().date()
 
     def inventory(self) -> Inventory:
-        """Return the nodes as they are, with what they cost."""
+        """Return the nodes as they are and as node pools could bring them, with what they cost."""
         nodes, pods = self._world.nodes.values, self._world.pods.values
-        found = judge_nodes(nodes.values(), pods.values(), self._planning.catalog, "cluster")
-        return priced(found, nodes, self.overlays, self._planning.catalog, self.today().isoformat())
+        catalog = self._planning.catalog
+        found = judge_nodes(nodes.values(), pods.values(), catalog, "cluster")
+        pools = (*self._book.pools, *karpenter_pools(self.pools, nodes.values(), catalog))
+        found = with_pools(found, pools, nodes, catalog)
+        return priced(found, nodes, self.overlays, catalog, self.today().isoformat())
 
     def _seen(self, body: Body) -> Seen:
         """Work out which GPUs a scenario may plan on."""
@@ -233,19 +239,21 @@ class Reconciler:
         applied = self._applier.applied.get(seen.key, {})
         return compare(manifests, children, seen.uid, applied, completed=completed)
 
-    async def _write(self, seen: View, status: Body) -> None:
+    async def _write(self, seen: View, status: Body) -> bool:
+        """Write a status where it differs; tell whether the scenario is still there."""
         patch = changes(seen.previous.body, status)
         if not patch:
-            return
+            return True
         path = f"{SCENARIO.path(seen.key.namespace, seen.key.name)}/status"
         try:
             answer = await self._client.merge(path, {"metadata": {"uid": seen.uid}, "status": patch})
         except ApiError as error:
             if error.is_gone or error.is_conflict:
-                return  # it is gone, or another one has its name; the watch says so
+                return False  # another one may have its name; the watch says so
             raise
         metrics.STATUS_WRITES.inc()
         self._world.see_scenario(answer)
+        return True
 
     async def _work(self, key: Key, facts: Facts) -> None:
         work = facts.work

@@ -107,6 +107,13 @@ class Deploy(SpecModel):
             " Plan: it stays in the status."
         ),
     )
+    priority: Annotated[int, Field(ge=-1000, le=1000)] = Field(
+        default=0,
+        description=(
+            "Whose turn it is when two scenarios want the same GPU: the higher first, then the older."
+            " Pods that run are not taken away."
+        ),
+    )
     pod_template: PodTemplate | None = Field(default=None, description="Safe additions to the pods.")
     model_cache_ref: LocalReference | None = Field(
         default=None, description="PersistentVolumeClaim that holds the weights."
