@@ -71,6 +71,7 @@ def _show(show: Show) -> None:
     operator = show.installation()
     show.scenarios()
     show.results()
+    show.batch()
     show.refusal()
     show.repair()
     show.ledger(operator)

@@ -23,6 +23,7 @@ NAMESPACE = "default"
 HOME = "inferplan-system"
 SETTLE_S = 120.0
 REPAIR_S = 30.0
+RUN, RUN_S = "tonight", 60.0
 MIB = 2**20
 
 API_VERSION = "inferplan.dev/v1alpha1"
@@ -103,10 +104,7 @@ class Show:
         """Apply the scenarios, and watch until each has come to rest."""
         self.tell.heading("Ask for three deployments, and for one that cannot be")
         files = [word for name in (*WANTED, UNWANTED) for word in ("-f", scenario_file(name))]
-        self.tell.command("kubectl", "apply", *files)
-        self.tell.say(
-            self.cluster.kubectl("apply", *(word.replace("examples/", f"{ROOT}/examples/") for word in files))
-        )
+        self._apply(*files)
         started = time.monotonic()
         with self._watched():
             eventually(self._all_settled, "every scenario is ready or refused", SETTLE_S)
@@ -129,13 +127,7 @@ class Show:
 
     def repair(self) -> None:
         """Take a Deployment away, and see it come back."""
-        (child, *_) = [
-            one
-            for name in WANTED
-            for one in self._scenario(name)["status"].get("children", [])
-            if one["kind"] == "Deployment"
-        ]
-        name = child["name"]
+        name = self._child("Deployment")
         self.tell.heading("Break something")
         before = self.cluster.api.get("apps/v1", "Deployment", name, NAMESPACE)["metadata"]["uid"]
         started = time.monotonic()
@@ -164,10 +156,35 @@ class Show:
             f" it holds {memory_mib} MiB of memory"
         )
 
+    def batch(self) -> None:
+        """Start the nightly run now, and see it end."""
+        name = self._child("CronJob")
+        self.tell.heading("Tonight's run, started now")
+        self.tell.say("Its pod is placed and ends at once, as kwok lets it: no item is looked at.")
+        self._apply("-f", "examples/demo/tickets.yaml")
+        self.kubectl("create", "job", RUN, f"--from=cronjob/{name}")
+        self.kubectl("wait", f"job/{RUN}", "--for=condition=Complete", f"--timeout={RUN_S:.0f}s")
+        self.kubectl("get", "pods", "-l", f"batch.kubernetes.io/job-name={RUN}", "-o", "wide")
+
     # ── watching ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _scenario(self, name: str) -> Object:
         return self.cluster.api.get(API_VERSION, KIND, name, NAMESPACE)
+
+    def _apply(self, *words: str) -> None:
+        """Apply files of the checkout, wherever the demo was started."""
+        self.tell.command("kubectl", "apply", *words)
+        found = (word.replace("examples/", f"{ROOT}/examples/", 1) for word in words)
+        self.tell.say(self.cluster.kubectl("apply", *found))
+
+    def _child(self, kind: str) -> str:
+        """Name the first object of a kind that runs for a scenario."""
+
+        def found() -> str:
+            children = [child for name in WANTED for child in self._scenario(name)["status"].get("children", [])]
+            return next((str(child["name"]) for child in children if child["kind"] == kind), "")
+
+        return eventually(found, f"a {kind} runs for a scenario", REPAIR_S)
 
     def _all_settled(self) -> bool:
         self.cluster.processes.check()

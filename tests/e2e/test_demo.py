@@ -73,12 +73,14 @@ def test_it_shows_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
         "$ kubectl apply",
         "$ kubectl get isc -o wide",
         "$ kubectl get pods",
+        "$ kubectl wait job/tonight",
         "$ kubectl get isc infeasible",
         "$ kubectl delete deployment",
     ]
     places = [shown.index(act) for act in acts]
     assert places == sorted(places)
     assert re.search(r"^chatbot-\S+ +1/1 +Running .* gpu-\S+ ", shown, re.MULTILINE)
+    assert re.search(r"^tonight-\S+ +0/1 +Completed .* gpu-\S+ ", shown, re.MULTILINE)
     assert "NoFeasiblePlan: GpusOverMaximum" in shown
     assert re.search(r"0 refused; it holds \d+ MiB", shown)
     assert leftovers(tmp_path) == []
