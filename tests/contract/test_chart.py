@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 import inferplan
 import inferplan.kube
+from inferplan.api.node_pools import NodePoolHint
 from inferplan.api.price_book import Price
 from inferplan.kube.options import read_options
 
@@ -69,13 +71,15 @@ def test_every_object_of_the_schema_is_closed_and_everything_is_described() -> N
     for path, schema in schemas(SCHEMA):
         if schema.get("type") == "object" and "properties" in schema:
             assert schema["additionalProperties"] is False, path
-        if re.fullmatch(r"\.\w+", path) or path.startswith(".priceBook.prices[]."):
+        of_an_entry = path.startswith((".priceBook.prices[].", ".priceBook.nodePools[]."))
+        if re.fullmatch(r"\.\w+", path) or (of_an_entry and not path.endswith("[]")):
             assert schema.get("description"), path
 
 
-def test_a_price_in_values_has_the_fields_of_a_price_book() -> None:
-    fields = {field.alias or name: field for name, field in Price.model_fields.items()}
-    written = SCHEMA["properties"]["priceBook"]["properties"]["prices"]["items"]
+@pytest.mark.parametrize(("value", "model"), [("prices", Price), ("nodePools", NodePoolHint)])
+def test_an_entry_in_values_has_the_fields_with_which_the_operator_reads_it(value: str, model: type[BaseModel]) -> None:
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    written = SCHEMA["properties"]["priceBook"]["properties"][value]["items"]
     assert set(written["properties"]) == set(fields)
     assert set(written["required"]) == {name for name, field in fields.items() if field.is_required()}
 

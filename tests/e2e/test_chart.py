@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from inferplan.api.price_book import read_price_book
 from inferplan.catalog import load_catalog
+from inferplan.kube.prices import PriceBook, read_book
 from tests.controlplane import chart as charts
 from tests.controlplane import nodes
 from tests.controlplane.api import Object, eventually
@@ -187,10 +187,27 @@ def test_what_is_misspelt_or_impossible_is_refused_by_name(control_plane: Cluste
     assert said in refusal(control_plane, *words)
 
 
-def test_prices_in_values_are_a_price_book(control_plane: Cluster) -> None:
-    objects = rendered(control_plane, *price("usdPerHour=4.6013", "asOf=2026-11-01"))
-    (text,) = only(objects, "ConfigMap")["data"].values()
-    (offering,) = read_price_book(text, "prices.yaml", load_catalog())
+def test_prices_and_node_pools_in_values_are_read_as_they_are_written(control_plane: Cluster, tmp_path: Path) -> None:
+    pool = {
+        "name": "spare",
+        "provider": "aws",
+        "region": "us-east-1",
+        "instanceType": "g6.12xlarge",
+        "gpu": "l4",
+        "gpuCount": 4,
+        "maximumNodes": 3,
+        "labels": {"pool": "spare"},
+        "taints": [{"key": "nvidia.com/gpu"}],
+    }
+    values = tmp_path / "values.yaml"
+    values.write_text(yaml.safe_dump({"priceBook": {"nodePools": [pool]}}), encoding="utf-8")
+    objects = rendered(control_plane, "-f", str(values), *price("usdPerHour=4.6013", "asOf=2026-11-01"))
+    config_map = only(objects, "ConfigMap")
+    config_map["metadata"] |= {"uid": "1", "resourceVersion": "1"}
+    book = read_book(config_map, PriceBook(), load_catalog())
+    assert book.faults == ()
+    assert [(one.name, one.maximum_nodes, one.selector) for one in book.pools] == [("spare", 3, (("pool", "spare"),))]
+    (offering,) = book.offerings
     assert (offering.instance_type, str(offering.price_usd_per_hour), str(offering.as_of)) == (
         "g6.12xlarge",
         "4.6013",
