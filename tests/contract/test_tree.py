@@ -26,7 +26,7 @@ EMPTY_WORDS = {"util", "utils", "common", "helper", "helpers", "manager", "manag
 LONGEST_MODULE_LINES = 500
 
 # What a dependency is imported as, where that is not its name.
-IMPORT_NAMES = {"pyyaml": "yaml"}
+IMPORT_NAMES = {"prometheus-client": "prometheus_client", "pyyaml": "yaml"}
 
 
 def top_level_imports(module: Path) -> set[str]:
