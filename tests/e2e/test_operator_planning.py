@@ -72,15 +72,14 @@ def test_of_many_at_once_no_two_get_the_same_gpu(place: Place) -> None:
         place.apply(f"chat-{number}", **ONE_L4)
     names = [f"chat-{number}" for number in range(7)]
 
+    def answers() -> dict[str, str]:
+        return {name: str(place.condition(name, "Ready").get("reason")) for name in names}
+
     def decided() -> bool:
-        return all(
-            place.condition(name, "Ready").get("status") == "True"
-            or place.condition(name, "Stalled").get("reason") == "GpusHeld"
-            for name in names
-        )
+        return set(answers().values()) <= {"Available", "GpusHeld"}
 
     eventually(decided, "all have their answer")
-    running = [name for name in names if place.condition(name, "Ready")["status"] == "True"]
+    running = [name for name, answer in answers().items() if answer == "Available"]
     assert len(running) == 4
     assert all(len(place.pods(name)) == 1 for name in running)
 
@@ -211,6 +210,109 @@ def test_pods_run_on_the_nodes_of_every_platform(place: Place, node: Object, pro
     status = place.wait("chat", "Ready")
     assert status["plan"]["source"] == "Cluster"
     assert product in place.api.get("v1", "Node", "n")["metadata"]["labels"]
+
+
+# ── nodes that are not there yet ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def karpenter(control_plane: Cluster) -> Iterator[None]:
+    """Install what the operator reads of Karpenter: two kinds, without anything behind them."""
+    kinds = (("v1", "NodePool", "nodepools"), ("v1alpha1", "NodeOverlay", "nodeoverlays"))
+    for version, kind, plural in kinds:
+        schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+        served = {"name": version, "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+        names = {"kind": kind, "listKind": f"{kind}List", "plural": plural, "singular": kind.lower()}
+        spec = {"group": "karpenter.sh", "scope": "Cluster", "names": names, "versions": [served]}
+        definition = {
+            "apiVersion": "apiextensions.k8s.io/v1",
+            "kind": "CustomResourceDefinition",
+            "metadata": {"name": f"{plural}.karpenter.sh"},
+            "spec": spec,
+        }
+        control_plane.api.apply(definition)
+        served_at = f"karpenter.sh/{version}"
+        eventually(lambda at=served_at, kind=kind: control_plane.api.list(at, kind) == [], f"{kind} served")  # type: ignore[misc]
+    yield
+    for _, _, plural in kinds:
+        name = f"{plural}.karpenter.sh"
+        control_plane.api.delete("apiextensions.k8s.io/v1", "CustomResourceDefinition", name)
+
+
+def pool_of_l4(limit: str = "1") -> Object:
+    requirements = [
+        {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g6.xlarge"]},
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": ["on-demand"]},
+    ]
+    taints = [{"key": "nvidia.com/gpu", "value": "true", "effect": "NoSchedule"}]
+    template = {"spec": {"requirements": requirements, "taints": taints}}
+    return {
+        "apiVersion": "karpenter.sh/v1",
+        "kind": "NodePool",
+        "metadata": {"name": "gpu"},
+        "spec": {"template": template, "limits": {"nvidia.com/gpu": limit}},
+    }
+
+
+@pytest.mark.usefixtures("karpenter")
+def test_a_karpenter_pool_that_starts_at_zero_is_planned_on_and_its_node_changes_nothing(place: Place) -> None:
+    nodes.apply(place.api, [nodes.plain_node("plain")])
+    place.api.apply(pool_of_l4())
+    place.apply("chat", **ONE_L4)
+    status = place.wait("chat", "Reconciling", timeout_s=30.0)
+    assert status["plan"]["source"] == "Cluster"
+    eventually(lambda: place.pods("chat"), "a pod that waits for its node")
+    before = place.deployment("chat")["spec"]["template"]
+    place.apply("late", **ONE_L4)
+    place.wait("late", "Stalled", reason="GpusHeld")
+
+    nodes.apply(place.api, [nodes.eks_node("arrived", "g6.xlarge", karpenter=True)])
+    place.wait("chat", "Ready")
+    assert place.deployment("chat")["spec"]["template"] == before
+    assert place.status("chat")["plan"]["hash"] == status["plan"]["hash"]
+    assert place.gpus_of_pods("chat") == ["NVIDIA-L4"]
+
+
+def test_a_hint_about_a_pool_is_planned_on(place: Place, price_book: Object) -> None:
+    nodes.apply(place.api, [nodes.plain_node("plain")])
+    hint = (
+        "- {name: l4, provider: aws, region: us-east-1, instanceType: g6.xlarge, gpu: l4, gpuCount: 1,"
+        " maximumNodes: 1, labels: {pool: l4}, taints: [{key: nvidia.com/gpu, value: 'true'}]}"
+    )
+    place.api.merge(price_book, {"data": {"node-pools.yaml": hint}})
+    place.apply("chat", **ONE_L4)
+
+    def planned_on_it() -> bool:
+        return bool(place.status("chat").get("plan", {}).get("source") == "Cluster")
+
+    eventually(planned_on_it, "planned on the pool")
+    nodes.apply(place.api, [nodes.labelled(nodes.eks_node("arrived", "g6.xlarge"), {"pool": "l4"})])
+    place.wait("chat", "Ready")
+
+
+@pytest.mark.usefixtures("karpenter")
+def test_an_overlay_says_the_price_of_the_nodes_it_fits(place: Place) -> None:
+    nodes.apply(place.api, [nodes.eks_node("one", "g6.xlarge")])
+    place.apply("chat", **ONE_L4)
+    place.wait("chat", "Ready")
+    overlay = {
+        "apiVersion": "karpenter.sh/v1alpha1",
+        "kind": "NodeOverlay",
+        "metadata": {"name": "deal"},
+        "spec": {
+            "requirements": [
+                {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": ["g6.xlarge"]},
+            ],
+            "price": "0.25",
+        },
+    }
+    place.api.apply(overlay)
+
+    def repriced() -> bool:
+        return bool(place.status("chat")["plan"]["cost"]["usdPerHour"] == "0.25")
+
+    eventually(repriced, "the overlay's price", 10.0)
+    assert place.status("chat")["plan"]["cost"]["priceSource"] == "NodeOverlay deal"
 
 
 # ── prices ───────────────────────────────────────────────────────────────────────────────────────────────────

@@ -250,6 +250,52 @@ def test_a_request_to_look_again_is_answered(place: Place) -> None:
     assert place.status("chat") == before | {"lastHandledReconcileAt": "2026-11-25T12:00:00Z"}
 
 
+# ── batch runs ───────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def volume(place: Place, name: str) -> None:
+    """Make the volume that holds a batch run's items."""
+    spec = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    metadata = {"name": name, "namespace": place.namespace}
+    place.api.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": metadata, "spec": spec})
+
+
+def test_the_batch_example_becomes_a_cron_job_that_runs_on_the_gpus_of_its_plan(place: Place) -> None:
+    volume(place, "tickets")
+    place.example("batch-classification")
+    status = place.wait("batch-classification", "Ready")
+    cron = place.find("CronJob", "batch-classification")
+    assert cron is not None
+    assert (cron["spec"]["schedule"], cron["spec"]["timeZone"]) == ("0 1 * * *", "Europe/Berlin")
+    assert [child["kind"] for child in status["children"]] == ["CronJob"]
+
+    template = cron["spec"]["jobTemplate"]
+    metadata = {"name": "now", "namespace": place.namespace, **template.get("metadata", {})}
+    place.api.create({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": template["spec"]})
+
+    def done() -> bool:
+        return bool(place.api.get("batch/v1", "Job", "now", place.namespace)["status"].get("succeeded"))
+
+    eventually(done, "a run by hand is complete")
+    unchanged(lambda: place.api.find("batch/v1", "Job", "now", place.namespace) is not None, 2.0)
+
+
+def test_a_run_without_a_schedule_is_a_job_that_is_run_once(place: Place) -> None:
+    volume(place, "tickets")
+    load = {"items": 20_000, "deadlineMinutes": 120, "promptTokens": {"mean": 350, "p95": 900}}
+    batch = {"volumeRef": {"name": "tickets"}, "input": "in.jsonl", "output": "out.jsonl"}
+    place.apply("once", useCase="BatchClassification", workload=load, deploy={"batch": batch})
+    status = place.wait("once", "Ready", reason="RunComplete")
+    (child,) = status["children"]
+    assert child["kind"] == "Job"
+
+    place.api.delete("batch/v1", "Job", child["name"], place.namespace)  # as its time to live would
+    eventually(lambda: place.find("Job", child["name"]) is None, "the Job is gone")
+    unchanged(place.children, 2.5)
+    assert place.children() == {}
+    place.wait("once", "Ready", reason="RunComplete")
+
+
 # ── quiet ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -54,6 +54,7 @@ class Reflector(Generic[Key, Value]):
         self._changed = changed
         self._query = dict(query or {})
         self._keys: dict[str, Key] = {}
+        self._versions: dict[str, int] = {}
 
     async def run(self) -> None:
         """Keep the values up to date for ever."""
@@ -88,6 +89,7 @@ class Reflector(Generic[Key, Value]):
 
     async def _list(self) -> str:
         seen: set[Key] = set()
+        listed: set[str] = set()
         version = ""
         async for items, listed_version in self._client.pages(self.path, self._query):
             version = listed_version
@@ -95,8 +97,11 @@ class Reflector(Generic[Key, Value]):
                 key = self.take(item)
                 if key is not None:
                     seen.add(key)
+                listed.add(item["metadata"]["uid"])
         for key in [key for key in self.values if key not in seen]:
             self._drop(key)
+        self._keys = {uid: key for uid, key in self._keys.items() if uid in listed}
+        self._versions = {uid: seen_version for uid, seen_version in self._versions.items() if uid in listed}
         self.listed.set()
         return version
 
@@ -107,15 +112,23 @@ class Reflector(Generic[Key, Value]):
             if event["type"] in {"ADDED", "MODIFIED"}:
                 self.take(body)
             elif event["type"] == "DELETED":
-                key = self._keys.pop(body["metadata"]["uid"], None)
+                uid = body["metadata"]["uid"]
+                self._versions[uid] = version_of(body)
+                key = self._keys.pop(uid, None)
                 if key is not None:
                     self._drop(key)
         return version
 
     def take(self, body: Body) -> Key | None:
-        """Take an object in, as the watch or the answer to a write has it."""
+        """Take an object in, as the watch or the answer to a write has it.
+
+        Either may come first: what is older than what is known, or than the object's end, is passed over.
+        """
+        uid, version = body["metadata"]["uid"], version_of(body)
+        if version < self._versions.get(uid, 0):
+            return self._keys.get(uid)
+        self._versions[uid] = version
         read = self._read(body)
-        uid = body["metadata"]["uid"]
         if read is None:
             key = self._keys.pop(uid, None)
             if key is not None:
@@ -133,3 +146,14 @@ class Reflector(Generic[Key, Value]):
         before = self.values.pop(key, None)
         if before is not None:
             self._changed(key, before, None)
+
+
+def version_of(body: Body) -> int:
+    """Order the versions of an object.
+
+    References
+    ----------
+    .. [1] Kubernetes enhancement 5504, "Comparable resource version": they are growing numbers.
+    """
+    text = str(body["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdigit() else 0

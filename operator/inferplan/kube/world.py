@@ -17,7 +17,7 @@ from inferplan.kube.client import Body, Client
 from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, Kind
-from inferplan.kube.reflector import Reflector
+from inferplan.kube.reflector import Reflector, version_of
 from inferplan.render.context import SCENARIO_LABEL
 
 INVENTORY_SETTLES_S = 0.4
@@ -25,6 +25,7 @@ INVENTORY_SETTLES_S = 0.4
 CHILD_SETTLES_S = 0.05
 GONE_SETTLES_S = 1.0
 CLUSTER_RETRY_S = 5.0
+GONE_REMEMBERED = 1000
 
 _RUNNING_PODS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
 
@@ -52,6 +53,7 @@ class World:
         self._namespaces: tuple[str, ...] = namespaces or ("",)
         self._inbox = inbox
         self.scenarios: dict[Key, Body] = {}
+        self._gone: dict[str, None] = {}
         self.scenario_gone: Callable[[Key], None] = inbox.forget
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
         self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
@@ -97,9 +99,11 @@ class World:
     def see_scenario(self, body: Body) -> None:
         """Take in a scenario; an older one than what is known is passed over."""
         key, known = scenario_key(body), self.scenarios.get(scenario_key(body))
+        if body["metadata"]["uid"] in self._gone:
+            return  # the answer to a write may come after the news of the end
         body["metadata"].pop("managedFields", None)
         same = known is not None and known["metadata"]["uid"] == body["metadata"]["uid"]
-        if known is not None and same and _version(known) >= _version(body):
+        if known is not None and same and version_of(known) >= version_of(body):
             return
         self.scenarios[key] = body
         if known is None or _asks(known) != _asks(body):
@@ -111,6 +115,9 @@ class World:
         """Note that a scenario is gone; the GPUs that it held are free for others."""
         key = scenario_key(body)
         known = self.scenarios.get(key)
+        self._gone[body["metadata"]["uid"]] = None
+        while len(self._gone) > GONE_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
         if known is not None and known["metadata"]["uid"] == body["metadata"]["uid"]:
             del self.scenarios[key]
             self.scenario_gone(key)
@@ -172,12 +179,6 @@ class World:
 def owner_of(pod: PodObject) -> Key:
     """Return the scenario that a pod's label names; one with an empty name if it has none."""
     return Key(pod.metadata.namespace, pod.metadata.labels.get(SCENARIO_LABEL, ""))
-
-
-def _version(body: Body) -> int:
-    """Order versions of one object; Kubernetes promises that they are growing numbers."""
-    text = str(body["metadata"].get("resourceVersion", ""))
-    return int(text) if text.isdigit() else 0
 
 
 def _asks(body: Body) -> tuple[object, ...]:
