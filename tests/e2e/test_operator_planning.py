@@ -59,7 +59,7 @@ def test_two_scenarios_and_one_gpu_give_one_that_runs_and_one_that_says_who_has_
     status = place.wait("second", "Stalled", reason="GpusHeld")
     assert f"1x l4 by {place.namespace}/first" in message(status, "PlanFeasible")
     assert place.find("Deployment", "second") is None
-    assert "InventoryShort" in place.events("second")
+    eventually(lambda: "InventoryShort" in place.events("second"), "an event tells it")
 
     place.delete("first")
     status = place.wait("second", "Ready")
@@ -143,7 +143,7 @@ def test_what_cannot_be_is_refused_with_the_nearest_yes(place: Place) -> None:
     assert status["infeasibility"]["nearest"]
     assert "feasible with" in message(status, "PlanFeasible")
     assert "plan" not in status
-    assert place.events("infeasible") == ["PlanRejected"]
+    eventually(lambda: place.events("infeasible") == ["PlanRejected"], "an event tells it")
 
 
 def test_a_node_that_goes_away_takes_the_plan_to_other_gpus(place: Place) -> None:
@@ -345,7 +345,7 @@ def test_a_price_off_by_730_is_refused_and_the_prices_before_stay(place: Place, 
     assert "far outside what is known of l4" in message(status, "PricesFresh")
     assert status["plan"]["cost"]["usdPerHour"] == "0.5"
     place.wait("chat", "Ready")
-    assert "PriceStale" in place.events("chat")
+    eventually(lambda: "PriceStale" in place.events("chat"), "an event tells it")
 
 
 def test_a_budget_that_blocks_fails_closed_where_no_price_is_known(place: Place) -> None:

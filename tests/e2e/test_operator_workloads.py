@@ -39,7 +39,7 @@ def test_an_example_runs_on_the_gpus_of_its_plan_with_its_cost_in_the_status(pla
     assert {child["kind"]: child["ready"] for child in status["children"]} == dict.fromkeys(
         ("Deployment", "Service", "PodDisruptionBudget"), True
     )
-    assert place.events(name) == ["PlanComputed", "Applied"]
+    eventually(lambda: place.events(name) == ["PlanComputed", "Applied"], "events tell it")
 
 
 def test_what_is_made_belongs_to_the_scenario_and_leaves_no_finalizer_on_it(place: Place) -> None:
@@ -188,7 +188,7 @@ def test_a_spec_that_needs_other_gpus_moves_the_pods_there(place: Place) -> None
     assert status["plan"]["gpu"] == "h100-80gb-sxm"
     assert set(place.gpus_of_pods("chat")) == {PRODUCTS["h100-80gb-sxm"]}
     assert [entry["trigger"] for entry in status["history"]] == ["the spec changed", "first plan"]
-    assert place.events("chat").count("PlanChanged") == 1
+    eventually(lambda: place.events("chat").count("PlanChanged") == 1, "an event tells it")
 
 
 def test_the_history_keeps_the_last_five_changes(place: Place) -> None:

@@ -127,7 +127,13 @@ class Question:
     inventory: Inventory | None
     catalog_digest: str
     standing: Standing | None
-    generation: int
+
+    def is_answered_by(self, asked: Question, found: Planned) -> bool:
+        """Tell whether an answer to another question is one to this: also when its own plan is what stands now."""
+        same = replace(asked, standing=self.standing) == self
+        best = found.fresh.chosen
+        adopted = self.standing is not None and best is not None and best.hash == self.standing.hash
+        return same and (asked.standing == self.standing or (adopted and found.held is None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +203,6 @@ class Planning:
         resolved: ResolvedScenario,
         inventory: Inventory | None,
         standing: Standing | None,
-        generation: int,
     ) -> Planned:
         """Plan a scenario, or return what was found for the very same question before.
 
@@ -209,9 +214,9 @@ class Planning:
             The plan that stands.
         """
         scenario, used = on_cluster_or_market(resolved.scenario, inventory)
-        question = Question(scenario, used, self.catalog.digest, standing, generation)
+        question = Question(scenario, used, self.catalog.digest, standing)
         known = self._answers.get(key)
-        if known is not None and known[0] == question:
+        if known is not None and question.is_answered_by(*known):
             return known[1]
         started = time.monotonic()
         found = await asyncio.get_running_loop().run_in_executor(

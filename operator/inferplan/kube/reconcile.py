@@ -88,6 +88,7 @@ class Reconciler:
         self._problems: dict[Key, str] = {}
         self.overlays: tuple[Overlay, ...] = ()
         self.pools: tuple[Body, ...] = ()
+        self._inventory: tuple[tuple[object, ...], Inventory] | None = None
         world.scenario_gone = self._forget
 
     def _forget(self, key: Key) -> None:
@@ -183,7 +184,7 @@ class Reconciler:
         cluster = self._seen(body)
         has_gpus = any(node.usable for node in cluster.inventory.nodes)
         planned = await self._planning.plan(
-            seen.key, read.resolved, cluster.inventory if has_gpus else None, seen.standing, seen.generation
+            seen.key, read.resolved, cluster.inventory if has_gpus else None, seen.standing
         )
         seen = replace(
             seen,
@@ -215,8 +216,14 @@ class Reconciler:
 
     def inventory(self) -> Inventory:
         """Return the nodes as they are and as node pools could bring them, with what they cost."""
+        catalog, world = self._planning.catalog, self._world
+        known = (world.inventory_changes, catalog.digest, self._book, self.overlays, self.pools, self.today())
+        if self._inventory is None or self._inventory[0] != known:
+            self._inventory = known, self._judged(catalog)
+        return self._inventory[1]
+
+    def _judged(self, catalog: Catalog) -> Inventory:
         nodes, pods = self._world.nodes.values, self._world.pods.values
-        catalog = self._planning.catalog
         found = judge_nodes(nodes.values(), pods.values(), catalog, "cluster")
         pools = (*self._book.pools, *karpenter_pools(self.pools, nodes.values(), catalog))
         found = with_pools(found, pools, nodes, catalog)
@@ -225,7 +232,7 @@ class Reconciler:
     def _seen(self, body: Body) -> Seen:
         """Work out which GPUs a scenario may plan on."""
         mine = rank_of(body)
-        standing = claim_in(body) is not None
+        standing = claim_in(body) is not None and not view(body, self._now()).is_new_spec
         claims = [claim for claim in map(claim_in, self._world.scenarios.values()) if claim is not None]
         pods = by_scenario(self._world.pods.values.values())
         return seen_by(mine, self.inventory(), pods, claims, standing=standing)

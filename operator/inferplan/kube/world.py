@@ -54,6 +54,7 @@ class World:
         self._inbox = inbox
         self.scenarios: dict[Key, Body] = {}
         self._gone: dict[str, None] = {}
+        self.inventory_changes = 0
         self.scenario_gone: Callable[[Key], None] = inbox.forget
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
         self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
@@ -166,6 +167,7 @@ class World:
 
     def _inventory_changed(self, key: object, before: object, after: object) -> None:
         del key, before, after
+        self.inventory_changes += 1
         self.look_again()
 
     def _child_changed(self, name: ChildName, before: Child | None, after: Child | None) -> None:
