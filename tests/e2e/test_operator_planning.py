@@ -82,6 +82,8 @@ def test_of_many_at_once_no_two_get_the_same_gpu(place: Place) -> None:
     running = [name for name, answer in answers().items() if answer == "Available"]
     assert len(running) == 4
     assert all(len(place.pods(name)) == 1 for name in running)
+    # the last GPU went after the first ones had been placed: nothing of that is written into their Deployments
+    assert {place.deployment(name)["metadata"]["generation"] for name in running} == {1}
 
 
 def test_a_scenario_does_not_take_its_own_pods_for_somebody_elses(place: Place) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from inferplan.kube.client import FIELD_MANAGER, Body
 from inferplan.kube.inbox import Key
 from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, Kind
-from inferplan.render.context import SCENARIO_LABEL
+from inferplan.render.context import ROLLOUT, SCENARIO_LABEL
 
 
 class ChildName(NamedTuple):
@@ -47,6 +47,9 @@ class Child:
     failed: bool
     detail: str
     owned_fields: dict[str, Any] | None
+    rollout: str = ""
+    strategy: dict[str, Any] | None = None
+    """How a Deployment was last told to roll out, in words and in fields."""
 
     @property
     def key(self) -> Key:
@@ -82,6 +85,8 @@ def read_child(kind: Kind, body: Body) -> Child:
         failed=kind is JOB and "Failed" in conditions,
         detail=detail,
         owned_fields=fields,
+        rollout=(metadata.get("annotations") or {}).get(ROLLOUT, ""),
+        strategy=(body.get("spec") or {}).get("strategy") if kind is DEPLOYMENT else None,
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from inferplan.domain.manifest import Manifest
 from inferplan.kube.child import Child, ChildName
 from inferplan.kube.kinds import JOB, Kind, child_kind
+from inferplan.render.context import ROLLOUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ def compare(
             if drift:
                 steps.append(Step(kind, name, manifest.body, child.uid, drift))
             elif name not in applied:
-                unsure.append(Step(kind, name, manifest.body, child.uid))
+                unsure.append(Step(kind, name, _as_it_rolls(manifest.body, child), child.uid))
             elif applied[name] != (fingerprint(manifest.body), child.uid):
                 steps.append(Step(kind, name, manifest.body, child.uid))
     ours = [child for child in children if child.owner_uid == uid]
@@ -141,8 +142,21 @@ def compare(
 
 
 def fingerprint(body: Mapping[str, Any]) -> str:
-    """Name a manifest by its content."""
-    return json.dumps(body, sort_keys=True, separators=(",", ":"))
+    """Name a manifest by its content, but for how it rolls out: that is settled when there is something to roll out."""
+    return json.dumps(_with_rollout(body, "", None), sort_keys=True, separators=(",", ":"))
+
+
+def _as_it_rolls(body: Mapping[str, Any], child: Child) -> Mapping[str, Any]:
+    """Leave a Deployment's way of rolling out as it is: a spare GPU that comes or goes is no reason to write."""
+    return body if child.strategy is None else _with_rollout(body, child.rollout, child.strategy)
+
+
+def _with_rollout(body: Mapping[str, Any], rollout: str, strategy: Mapping[str, Any] | None) -> dict[str, Any]:
+    annotations = body["metadata"].get("annotations") or {}
+    if ROLLOUT not in annotations:
+        return dict(body)
+    metadata = {**body["metadata"], "annotations": {**annotations, ROLLOUT: rollout}}
+    return {**body, "metadata": metadata, "spec": {**body["spec"], "strategy": strategy}}
 
 
 # ── drift ────────────────────────────────────────────────────────────────────────────────────────────────────

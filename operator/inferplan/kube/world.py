@@ -21,7 +21,8 @@ from inferplan.kube.reflector import Reflector, version_of
 from inferplan.render.context import SCENARIO_LABEL
 
 INVENTORY_SETTLES_S = 0.4
-"""Changes of nodes and pods come in bursts; scenarios look again this long after one [s]."""
+STANDING_SETTLES_S = 2.0
+"""Changes of nodes and pods come in bursts; scenarios look again this long after one [s], those with a plan later."""
 CHILD_SETTLES_S = 0.05
 GONE_SETTLES_S = 1.0
 CLUSTER_RETRY_S = 5.0
@@ -129,8 +130,9 @@ class World:
     ) -> None:
         """Have all scenarios looked at again, or those that wait for a plan."""
         for key, body in self.scenarios.items():
-            if key != besides and not (waiting_only and (body.get("status") or {}).get("plan")):
-                self._inbox.add(key, delay_s)
+            stands = bool((body.get("status") or {}).get("plan"))
+            if key != besides and not (waiting_only and stands):
+                self._inbox.add(key, max(delay_s, STANDING_SETTLES_S) if stands and delay_s else delay_s)
 
     # ── the rest ─────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -127,6 +127,26 @@ def test_items_of_lists_are_found_by_key_or_value() -> None:
     assert list(missing_fields(body, owned)) == ["spec.containers[0].name", "spec.finalizers[1]"]
 
 
+def rolling(rollout: str, surge: int) -> Body:
+    spec = {"replicas": 2, "strategy": {"rollingUpdate": {"maxSurge": surge}}}
+    metadata = {"name": "chat", "namespace": "ns", "annotations": {"inferplan.dev/rollout": rollout}}
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata, "spec": spec}
+
+
+def test_a_spare_gpu_that_comes_or_goes_is_no_reason_to_write() -> None:
+    first, later = rolling("Surge", 1), rolling("DrainAndSwap", 0)
+    there = child(rollout="Surge", strategy=first["spec"]["strategy"], owned_fields={"f:metadata": {}, "f:spec": {}})
+    desired = [Manifest("apps/v1", "Deployment", "ns", "chat", later)]
+    known = compare(desired, [there], UID, {NAME: (fingerprint(first), "u1")}, completed=False)
+    assert known.is_done
+    (step,) = compare(desired, [there], UID, {}, completed=False).unsure
+    assert step.body == first
+    changed = {**later, "spec": {**later["spec"], "replicas": 3}}
+    desired = [Manifest("apps/v1", "Deployment", "ns", "chat", changed)]
+    (step,) = compare(desired, [there], UID, {NAME: (fingerprint(first), "u1")}, completed=False).steps
+    assert step.body == changed
+
+
 # ── reading children ─────────────────────────────────────────────────────────────────────────────────────────
 
 
