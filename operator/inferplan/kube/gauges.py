@@ -7,6 +7,7 @@ import contextlib
 from collections import Counter
 
 from inferplan.kube import metrics
+from inferplan.kube.conditions import RULES
 from inferplan.kube.reconcile import Reconciler
 from inferplan.kube.view import Previous, moment
 from inferplan.kube.world import World
@@ -28,11 +29,14 @@ def set_gauges(world: World, reconciler: Reconciler) -> None:
     states: Counter[tuple[str, str]] = Counter()
     usd_per_hour, oldest_days = 0.0, 0
     for status in statuses:
-        for condition in status.body.get("conditions") or ():
-            states[condition["type"], condition["status"]] += 1
-        cost = status.plan.get("cost") or {}
+        for kind, _ in RULES:
+            condition = status.condition(kind)
+            if condition is not None:
+                states[kind, condition.status] += 1
+        cost = status.plan.get("cost")
+        cost = cost if isinstance(cost, dict) else {}
         if status.is_true("PlanApproved"):
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(TypeError, ValueError):
                 usd_per_hour += float(cost.get("usdPerHour", 0))
         day = moment(str(cost.get("pricedAt", "")))
         if day is not None:

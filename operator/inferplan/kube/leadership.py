@@ -54,7 +54,9 @@ class Leadership:
                 holder = await self._try()
             except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
                 holder = ""
-                logger.warning("cannot take the Lease %s: %s", self._lease, error)
+                if told != str(error):
+                    logger.warning("cannot take the Lease %s: %s", self._lease, error)
+                told = str(error)
             if self.held:
                 logger.info("holding the Lease %s as %s", self._lease, self._identity)
                 self._client.may_write = True

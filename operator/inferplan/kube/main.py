@@ -17,24 +17,20 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from functools import partial
 from typing import Any, NoReturn
 
-import aiohttp
-
 from inferplan.catalog.loader import load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import InputError
 from inferplan.kube import health, metrics
 from inferplan.kube.client import Client
 from inferplan.kube.credentials import login
-from inferplan.kube.errors import ApiError, LeadershipLostError
+from inferplan.kube.errors import LeadershipLostError
 from inferplan.kube.gauges import measure
 from inferplan.kube.inbox import Inbox
-from inferplan.kube.karpenter import read_overlays, read_pools
-from inferplan.kube.kinds import CONFIG_MAP
 from inferplan.kube.leadership import Leadership
 from inferplan.kube.options import Options, read_options
-from inferplan.kube.prices import read_book
 from inferplan.kube.reconcile import Reconciler, urgency
 from inferplan.kube.startup import stop_at_signal, watch_scenarios
+from inferplan.kube.supplies import Supplies
 from inferplan.kube.world import World
 
 PRICES_EVERY_S = 3.0
@@ -110,13 +106,14 @@ async def _work(
         for reflector in world.watches():
             group.create_task(reflector.run())
         await world.listed()
-        await _read_prices(options, client, catalog, reconciler)
+        supplies = Supplies(client, options.price_book, catalog, reconciler)
+        await supplies.read()
         state.met("caches")
         gc.collect()
         gc.freeze()
         logger.info("%d scenarios, %d nodes", len(world.scenarios), len(world.nodes.values))
         group.create_task(reconciler.run())
-        group.create_task(_keep_prices(options, client, catalog, reconciler))
+        group.create_task(_keep_supplies(supplies))
         group.create_task(measure(world, reconciler))
         group.create_task(_look_now_and_then(world))
         await watch(world, options.namespaces)
@@ -128,24 +125,10 @@ async def _look_now_and_then(world: World) -> None:
         world.look_again()
 
 
-async def _keep_prices(options: Options, client: Client, catalog: Catalog, reconciler: Reconciler) -> None:
+async def _keep_supplies(supplies: Supplies) -> None:
     while True:
         await asyncio.sleep(PRICES_EVERY_S)
-        await _read_prices(options, client, catalog, reconciler)
-
-
-async def _read_prices(options: Options, client: Client, catalog: Catalog, reconciler: Reconciler) -> None:
-    """Read the price book, the NodeOverlays and the NodePools; what cannot be read stays as it was."""
-    book, overlays, pools = reconciler.book, reconciler.overlays, reconciler.pools
-    try:
-        body = await client.find(CONFIG_MAP.path(options.price_book.namespace, options.price_book.name))
-        book = await asyncio.to_thread(read_book, body, book, catalog)
-        overlays, pools = await read_overlays(client), await read_pools(client)
-    except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
-        logger.warning("prices cannot be read: %s", error)
-    if book.faults and book.faults != reconciler.book.faults:
-        logger.warning("the price book %s is refused, the prices before stay: %s", options.price_book, book.faults[0])
-    reconciler.use(book, overlays, pools)
+        await supplies.read()
 
 
 # ── the process ──────────────────────────────────────────────────────────────────────────────────────────────

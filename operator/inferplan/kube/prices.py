@@ -149,9 +149,10 @@ def read_overlay(body: Body) -> Overlay | None:
         if (price is None and not adjustment) or (price is not None and not price.is_finite()):
             return None
         requirements = read_requirements(spec.get("requirements") or ())
-    except (InvalidOperation, KeyError, TypeError):
+        weight = int(spec.get("weight") or 0)
+    except (InvalidOperation, KeyError, TypeError, ValueError):
         return None
-    return Overlay(body["metadata"]["name"], int(spec.get("weight") or 0), requirements, price, adjustment)
+    return Overlay(body["metadata"]["name"], weight, requirements, price, adjustment)
 
 
 def priced(
