@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -88,7 +89,7 @@ def score(answers: Sequence[Answer]) -> Scores:
     parts = [
         _slice(dimension, value, group)
         for dimension, of in DIMENSIONS.items()
-        for value, group in sorted(_grouped(once, of).items())
+        for value, group in sorted(_grouped(once, of).items(), key=lambda item: _in_order(item[0]))
     ]
     reasons: dict[str, int] = {}
     for found in answers:
@@ -131,6 +132,11 @@ def score_metric(answers: Iterable[Answer], metric: Metric) -> Score | None:
 def _slice(dimension: str, value: str, answers: Sequence[Answer]) -> Slice:
     scores = ((metric, score_metric(answers, metric)) for metric in Metric)
     return Slice(dimension, value, len(answers), tuple((metric, s) for metric, s in scores if s is not None))
+
+
+def _in_order(value: str) -> tuple[tuple[int, str], ...]:
+    """Sort numbers inside of names as numbers (vllm 0.9 before vllm 0.11)."""
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", value.casefold()))
 
 
 def _grouped(answers: Iterable[Answer], of: Callable[[Case], str]) -> dict[str, list[Answer]]:
