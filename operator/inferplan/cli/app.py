@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from inferplan import __version__
-from inferplan.cli import accuracy, catalog, compare, docs, explain, plan, schema
+from inferplan.cli import accuracy, catalog, compare, docs, explain, plan, schema, simulate
 from inferplan.domain.errors import InputError
 
 DEFECT, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -52,6 +52,7 @@ def _root(
 app.command(epilog=plan.EPILOG)(plan.plan)
 app.command(epilog=compare.EPILOG)(compare.compare)
 app.command(epilog=explain.EPILOG)(explain.explain)
+app.command(epilog=simulate.EPILOG)(simulate.simulate)
 app.command(epilog=accuracy.EPILOG)(accuracy.accuracy)
 app.command(epilog=schema.EPILOG)(schema.schema)
 app.add_typer(catalog.app, name="catalog")

@@ -198,8 +198,9 @@ class _Engine:
 
     def _held_tokens(self, request: int) -> float:
         """Tokens that a request has in the cache when its prompt is done; of one put back, with what it had made."""
-        made = self._output[request] - 1.0 - self._left[request]
-        return self._prompts[request] + made
+        made: float = self._output[request] - 1.0 - self._left[request]
+        held: float = self._prompts[request] + made
+        return held
 
     def _new_tokens(self, request: int) -> float:
         return max(self._held_tokens(request) - self._prefix[request], 1.0)
