@@ -92,15 +92,15 @@ def _served(result: dict[str, Any]) -> Iterator[dict[str, str]]:
 
 def _load(result: dict[str, Any]) -> dict[str, str]:
     """Rate, requests in flight, or everything at once; how many requests there were goes into the notes."""
-    requests = _cell(result.get("num_prompts")) or _cell(result.get("completed"))
+    requests = _number(result.get("num_prompts")) or _number(result.get("completed")) or 0.0
     rate, most = _number(result.get("request_rate")), _number(result.get("max_concurrency"))
-    notes = f"{requests} requests"
+    notes = f"{requests:.0f} requests"
     if rate is not None:
         notes += f"; at most {most:.0f} requests in flight" if most is not None else ""
         return {"load_type": LoadType.OPEN_LOOP, "load_value": repr(rate), "notes": notes}
     if most is not None:
         return {"load_type": LoadType.CLOSED_LOOP, "load_value": repr(most), "notes": notes}
-    return {"load_type": LoadType.OFFLINE, "load_value": requests, "notes": notes}
+    return {"load_type": LoadType.OFFLINE, "load_value": repr(requests), "notes": notes}
 
 
 def _number(value: object) -> float | None:

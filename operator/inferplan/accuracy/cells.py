@@ -17,6 +17,8 @@ _VALUE = re.compile(rf"(?:~|≈|about|approx\.?|ca\.?|circa|[<>]=?|≤|≥|=)?\s
 _RANGE = re.compile(rf"({_NUMBER})\s*(?:-|–|—|to|\.\.\.?)\s*({_NUMBER})\s*([^\d\s].*)?$", re.IGNORECASE)
 _UNIT = re.compile(r"[a-zµμ%/]+", re.IGNORECASE)
 
+LARGEST, MOST = 1e12, 100_000
+"""Figures and counts beyond these are slips of the pen, so they are not known."""
 MILLISECONDS = {"": 1.0, "ms": 1.0, "msec": 1.0, "s": 1e3, "sec": 1e3, "us": 1e-3, "µs": 1e-3, "μs": 1e-3}
 """Factors to the milliseconds in which latencies are stated."""
 COUNTS = {"": 1.0, "k": 1e3, "m": 1e6}
@@ -50,7 +52,7 @@ def number(cell: str | None, units: dict[str, float] = COUNTS) -> float | None:
         value = float(trimmed)
     except ValueError:
         value = _worded(trimmed, units)
-    return value if isfinite(value) else None
+    return value if isfinite(value) and abs(value) <= LARGEST else None
 
 
 def _worded(trimmed: str, units: dict[str, float]) -> float:
@@ -67,13 +69,13 @@ def _factor(words: str | None, units: dict[str, float]) -> float:
 
 
 def whole(cell: str | None) -> int | None:
-    """Read a count; zero and less, and broken numbers, are not known.
+    """Read a count; zero and less, broken and absurd numbers are not known.
 
     >>> whole("4"), whole("4.0"), whole("0"), whole("2.5")
     (4, 4, None, None)
     """
     value = number(cell)
-    return int(value) if value is not None and value >= 1 and value == int(value) else None
+    return int(value) if value is not None and 1 <= value <= MOST and value == int(value) else None
 
 
 def stated(name: str, notes: str) -> float | None:

@@ -129,5 +129,5 @@ def _fits(gpu: GpuSpec, asked: NamedGpu) -> bool:
 
 
 def _form(gpu: GpuSpec) -> str:
-    words = _WORDS.split(f"{gpu.form_factor} {gpu.id}".casefold())
+    words = _WORDS.split(f"{gpu.id} {gpu.form_factor}".casefold())  # an NVL card is a PCIe card by its form
     return next((_FORMS[word] for word in words if word in _FORMS), gpu.form_factor)

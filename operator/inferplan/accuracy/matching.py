@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from inferplan.accuracy.engine_names import NamedEngine, find_engine
+from inferplan.accuracy.engine_names import NamedEngine, find_engine, parts_of
 from inferplan.accuracy.gpu_names import GpuNames
+from inferplan.accuracy.launch_scripts import Launch, launch_of
 from inferplan.accuracy.model_names import ModelNames
 from inferplan.accuracy.runs import LoadType, Run
 from inferplan.accuracy.settings import Settings, settings_of
@@ -15,9 +16,12 @@ from inferplan.domain.catalog import Catalog
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import Dtype, ModelSpec, QuantizationMethod
+from inferplan.estimate.constants import EARLIER_THAN, is_earlier
 from inferplan.estimate.weights import weight_bytes
 
 MOST_GPUS = 8
+BEFORE_V1 = "0.7.0"
+"""A later release that was told to run its first scheduler behaves like the last one that had no other."""
 FILLED_BY_WEIGHTS = 0.8
 """Where the layout is not stated, weights take at most this share of what the engine gets."""
 
@@ -85,7 +89,11 @@ class Matcher:
         load, names = LoadType(run.load_type), self._names(run)
         if isinstance(names, str):
             return names
-        settings = settings_of(run, names.engine.engine, names.gpu)
+        engine = names.engine.engine
+        launch = launch_of(
+            run.source_id, names.model, names.gpu, parts_of(engine.version), nominal=run.length_fixed.startswith("no")
+        )
+        settings = settings_of(run, engine, names.gpu, launch)
         layout = _layout(run, names, settings)
         if isinstance(layout, str):
             return layout
@@ -99,9 +107,9 @@ class Matcher:
             load=load,
             model=names.model,
             method=names.method,
-            engine=_set(names.engine.engine, settings),
+            engine=_set(engine, settings, launch),
             gpu=names.gpu,
-            kv_dtype=Dtype.FP8 if "fp8" in run.kv_dtype.casefold() or "e4m3" in run.kv_dtype.casefold() else None,
+            kv_dtype=_kv_dtype(run, launch),
             tp=layout.tp,
             pp=layout.pp,
             replicas=layout.replicas,
@@ -179,10 +187,23 @@ def _smallest(names: _Names, settings: Settings) -> int:
     return tp
 
 
-def _set(engine: EngineSpec, settings: Settings) -> EngineSpec:
-    """The engine with the run's settings as its defaults."""
+def _kv_dtype(run: Run, launch: Launch) -> Dtype | None:
+    stated = run.kv_dtype.casefold()
+    eight_bit = "fp8" in stated or "e4m3" in stated or (not stated and launch.kv_eight_bit)
+    return Dtype.FP8 if eight_bit else None
+
+
+def _set(engine: EngineSpec, settings: Settings, launch: Launch) -> EngineSpec:
+    """The engine with the run's settings as its defaults; its release is that whose scheduler it ran."""
+    release = parts_of(engine.version)
+    version = engine.version
+    if launch.asynchronous and is_earlier(engine.id, release):
+        version = f"{EARLIER_THAN[0]}.{EARLIER_THAN[1]}.0"
+    elif settings.legacy_scheduler:
+        version = BEFORE_V1
     return replace(
         engine,
+        version=version,
         memory_fraction=settings.memory_fraction,
         default_batched_tokens=((0.0, int(settings.max_num_batched_tokens)),),
     )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inferplan.accuracy.cells import stated
 from inferplan.accuracy.engine_names import parts_of
+from inferplan.accuracy.launch_scripts import Launch
 from inferplan.accuracy.runs import Run
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
@@ -19,6 +20,7 @@ _LENGTHS = re.compile(rf"{_NUMBER}\s*(?:tokens )?in(?:put)?\b\D{{1,12}}{_NUMBER}
 _REQUESTS = re.compile(r"(?<![\d.])(\d{2,7}) (?:\S+ )?requests\b(?! in flight)", re.IGNORECASE)
 _FAILED = re.compile(r"\d+ of (\d{2,7}) requests", re.IGNORECASE)
 _IN_FLIGHT = re.compile(r"at most (\d+) requests in flight", re.IGNORECASE)
+_LEGACY = re.compile(r"\bV0 engine|VLLM_USE_V1=0", re.IGNORECASE)
 _RECURRING = re.compile(r"recur|repeat|shared[- ]prefix", re.IGNORECASE)
 _DISTINCT = re.compile(r"distinct|no reuse|random", re.IGNORECASE)
 
@@ -67,6 +69,8 @@ class Settings:
         The client's own limit of requests in flight, where known.
     constant_gaps
         Whether open-loop arrivals were evenly spaced.
+    legacy_scheduler
+        Whether the run asked for vLLM's first scheduler (V0).
     assumed
         What was assumed, in words.
     """
@@ -81,15 +85,18 @@ class Settings:
     requests: float | None
     most_in_flight: float | None
     constant_gaps: bool
+    legacy_scheduler: bool
     assumed: tuple[str, ...]
 
 
-def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec) -> Settings:
+def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | None = None) -> Settings:
     """Work out the settings of a run."""
     assumed: list[str] = []
     prompt, output, tail = _lengths(run, assumed)
     sequences, tokens = _default_limits(engine, gpu)
     found = stated("max_num_batched_tokens", run.notes)
+    if found is None and launch is not None:
+        found = launch.max_num_batched_tokens
     cached = 0.0
     if prompt is not None and _hits(run):
         cached = float((prompt - 1) // engine.kv_block_tokens * engine.kv_block_tokens)
@@ -105,6 +112,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec) -> Settings:
         requests=_requests(run),
         most_in_flight=_first(_IN_FLIGHT, run.notes),
         constant_gaps="constant arrival" in run.notes or "constant rate" in run.notes,
+        legacy_scheduler=_LEGACY.search(run.notes) is not None,
         assumed=tuple(assumed),
     )
 
