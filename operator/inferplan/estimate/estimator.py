@@ -116,6 +116,8 @@ class Prediction:
     throughput_high: Floats
     slots: Floats
     running: Floats
+    met: Floats
+    """Running sequences as a running request meets them, itself included."""
     kv_occupancy: Floats
     utilization: Floats
     completed_rps: Floats
@@ -185,6 +187,7 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         throughput_high=low_high["throughput"][1],
         slots=slots,
         running=serving.running,
+        met=serving.met,
         kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table), 1.0), 1.0),
         utilization=serving.utilization,
         completed_rps=serving.completed_rps,
@@ -330,7 +333,7 @@ def _latencies(
         ttft[q] = joint_quantile(ttft_mean, prompt.alone * longer_prompt, *waits)
         tpot[q] = serving.tpot_s
         if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
-            crowded = np.maximum(np.minimum(serving.running + NORMAL_QUANTILE[q] * spread, slots), serving.running)
+            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
             tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
         decode = (output - 1.0) * serving.tpot_s
         e2e[q] = joint_quantile(
