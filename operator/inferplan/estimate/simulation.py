@@ -1,9 +1,10 @@
 """The engine's scheduler, step by step: the reference that the closed formulas are checked against.
 
 A step gives every running sequence one token, then works on prompts, first come first served, until the token budget is
-used up. A request is taken in while there is room for one more sequence and for its prompt in the KV cache; when
-running sequences find no block, the newest one is put back and starts again, as vLLM does. An engine that reserves
-(TGI) takes a request in only if prompt and output fit.
+used up. What a step does is settled some time before it starts (``steps_before_prompt``), so a request that comes while
+the engine is busy is looked at that much later. A request is taken in while there is room for one more sequence and for
+its prompt in the KV cache; when running sequences find no block, the newest one is put back and starts again, as vLLM
+does. An engine that reserves (TGI) takes a request in only if prompt and output fit.
 
 Steps without prompts between two events are taken together at their mean context, so the cost grows with the number of
 requests and hardly with their tokens.
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
-from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model
+from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
 from inferplan.estimate.traffic import Traffic
 
 Floats = NDArray[np.float64]
@@ -88,7 +89,7 @@ class _Clock:
     def __init__(self, table: ReplicaTable) -> None:
         self._table = table
         self._step: StepModel = step_model(table, 0.0)
-        self._per_byte = 1.0 / float((table.bandwidth_bytes_per_s * table.constant("kv_mbu"))[0])
+        self._per_byte = 1.0 / float(kv_bandwidth(table)[0])
 
     def decode(self, sequences: int, context: float) -> float:
         """A step of sequences with a mean context, no prompts [s]."""
@@ -148,13 +149,17 @@ class _Engine:
         """New prompt tokens still to be worked on, oldest request first."""
         self._decoding: dict[int, float] = {}
         """Tokens in the cache less the counter at the start, oldest first."""
+        self._end = [0.0] * count
+        """Counter at which each decoding sequence is done."""
         self._ends: list[tuple[float, int]] = []
-        """Counter at which each decoding sequence is done, as a heap; those put back stay in it."""
+        """The same as a heap; entries of sequences that were put back stay in it and no longer count."""
         self._offsets = 0.0
         self._prompt_tokens_held = 0.0
         self._counter = 0.0
         self._left = [tokens - 1.0 for tokens in self._output]
         """Tokens still to come after the first, or after the last before being put back."""
+        self._ahead = max(float(table.constant("steps_before_prompt")[0]) - 0.5, 0.0)
+        self._step_s = 0.0
         self._now = 0.0
         self.steps = 0
         self.preemptions = 0
@@ -168,7 +173,7 @@ class _Engine:
         while self._coming or self._waiting or self._prefilling or self._decoding:
             if not (self._waiting or self._prefilling or self._decoding):
                 self._now = max(self._now, self._coming[0][0])
-            while self._coming and self._coming[0][0] <= self._now:
+            while self._coming and self._coming[0][0] + self._lag() <= self._now:
                 sent, request = heapq.heappop(self._coming)
                 self.sent_s[request] = sent
                 self._waiting.append(request)
@@ -177,6 +182,10 @@ class _Engine:
                 self._prompt_step(chunks)
             else:
                 self._decode_steps()
+
+    def _lag(self) -> float:
+        """How long before its start a step was settled [s]; half a step is what a request waits anyway."""
+        return self._ahead * self._step_s if self._decoding else 0.0
 
     def _chunks(self) -> list[tuple[int, float]]:
         """Prompt tokens of the next step by request; takes new requests in while there is room."""
@@ -212,19 +221,23 @@ class _Engine:
         if running == 0:
             return True  # alone it runs even where it can never fit: nothing better can happen to it
         asked = self._held_tokens(request) + (self._left[request] if self._reserves else 0.0)
-        return self._fits(asked, ahead=0.0)
+        return self._fits(asked, ahead=1.0)  # or it would be put back at once
 
     def _fits(self, more_tokens: float, ahead: float) -> bool:
-        """Whether everything that runs fits after ``ahead`` more decode steps, with one more request if asked for."""
-        running = len(self._decoding)
-        tokens = self._offsets + running * (self._counter + ahead) + self._prompt_tokens_held + more_tokens
-        sequences = running + len(self._prefilling) + 1
-        if self._reserves:
-            tokens += sum(self._left[i] for i in self._prefilling) + sum(end - self._counter for end, _ in self._ends)
-        if tokens * self._token_bytes + sequences * self._slack_bytes <= self._pool:
-            return True
-        held = [offset + self._counter + ahead for offset in self._decoding.values()]
-        held += [self._held_tokens(i) for i in self._prefilling]
+        """Whether everything that runs fits after ``ahead`` more decode steps, with one more request if asked for.
+
+        An engine that reserves counts every sequence at its full length.
+        """
+        if not self._reserves:
+            running = len(self._decoding)
+            tokens = self._offsets + running * (self._counter + ahead) + self._prompt_tokens_held + more_tokens
+            sequences = running + len(self._prefilling) + 1
+            if tokens * self._token_bytes + sequences * self._slack_bytes <= self._pool:
+                return True
+        held = [
+            offset + (self._end[i] if self._reserves else self._counter + ahead) for i, offset in self._decoding.items()
+        ]
+        held += [self._held_tokens(i) + self._left[i] * self._reserves for i in self._prefilling]
         if more_tokens:
             held.append(more_tokens)
         return bool(np.sum(sequence_bytes_of(self._table, np.array(held))) <= self._pool)
@@ -259,30 +272,36 @@ class _Engine:
     def _steps_ahead(self) -> float:
         """Decode steps until a sequence is done, a request can be taken in, or the pool may be full."""
         running = len(self._decoding)
-        while self._ends[0][1] not in self._decoding:
+        while not self._counts(self._ends[0]):
             heapq.heappop(self._ends)
         ahead = self._ends[0][0] - self._counter
         if self._coming and running < self._most:
             each = self._clock.decode(running, self._context())
-            ahead = min(ahead, float(np.ceil((self._coming[0][0] - self._now) / each)))
-        if not self._fits(0.0, ahead):
+            ahead = min(ahead, float(np.ceil((self._coming[0][0] + self._lag() - self._now) / each)))
+        if not self._reserves and not self._fits(0.0, ahead):
             free = self._pool - (self._offsets + running * self._counter) * self._token_bytes
             ahead = min(ahead, free // (running * self._token_bytes) - self._slack_bytes // self._token_bytes)
         return max(ahead, 1.0)
 
     def _pass(self, seconds: float, steps: int) -> None:
         self._now += seconds
+        self._step_s = seconds / steps
         self.busy_s += seconds
         self.steps += steps
 
     def _advance(self, steps: float) -> None:
         """Give every decoding sequence so many tokens; those that have all leave."""
         self._counter += steps
-        while self._ends and (self._ends[0][0] <= self._counter or self._ends[0][1] not in self._decoding):
-            _, request = heapq.heappop(self._ends)
-            if request in self._decoding:
-                self._offsets -= self._decoding.pop(request)
-                self._done(request)
+        while self._ends and (self._ends[0][0] <= self._counter or not self._counts(self._ends[0])):
+            entry = heapq.heappop(self._ends)
+            if self._counts(entry):
+                self._offsets -= self._decoding.pop(entry[1])
+                self._done(entry[1])
+
+    def _counts(self, entry: tuple[float, int]) -> bool:
+        """Whether an entry of the heap is that of a sequence which decodes now."""
+        end, request = entry
+        return request in self._decoding and self._end[request] == end
 
     def _first_token(self, request: int) -> None:
         del self._prefilling[request]
@@ -295,11 +314,12 @@ class _Engine:
             return
         self._decoding[request] = held - self._counter
         self._offsets += self._decoding[request]
-        heapq.heappush(self._ends, (self._counter + self._left[request], request))
+        self._end[request] = self._counter + self._left[request]
+        heapq.heappush(self._ends, (self._end[request], request))
 
     def _make_room(self) -> None:
         """Put the newest sequences back while the pool has no block for the next token of all."""
-        while len(self._decoding) > 1 and not self._fits(0.0, 1.0):
+        while not self._reserves and len(self._decoding) > 1 and not self._fits(0.0, 1.0):
             request, offset = self._decoding.popitem()
             self._offsets -= offset
             made = offset + self._counter - self._prompts[request]
