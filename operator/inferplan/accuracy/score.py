@@ -10,6 +10,7 @@ from statistics import fmean, median
 from inferplan.accuracy.engine_names import parts_of
 from inferplan.accuracy.matching import Case
 from inferplan.accuracy.outcome import RANGED, Answer, Metric, measured
+from inferplan.accuracy.runs import Run
 
 NEAR = 0.25
 """Absolute percentage error up to which a prediction counts as near."""
@@ -148,31 +149,34 @@ def _grouped(answers: Iterable[Answer], of: Callable[[Case], str]) -> dict[str, 
 
 
 def _once(answers: Sequence[Answer]) -> list[Answer]:
-    """Leave out rows that repeat a run: same configuration and load, and the same figures."""
-    seen: dict[tuple[object, ...], list[Answer]] = {}
-    kept: list[Answer] = []
-    for found in answers:
-        case = found.case
-        if case is None:
-            continue
+    cases = [found.case for found in answers if found.case is not None]
+    copies = repeated_places(cases)
+    return [found for place, found in enumerate(answers) if place not in copies]
+
+
+def repeated_places(cases: Sequence[Case]) -> frozenset[int]:
+    """Places of cases that tell a run once more: same configuration and load, and the same figures."""
+    seen: dict[tuple[object, ...], list[Case]] = {}
+    copies: list[int] = []
+    for place, case in enumerate(cases):
         alike = seen.setdefault(
             (case.engine.id, case.model.id, case.method.id, case.gpu.id, case.tp, case.pp, case.replicas, case.load),
             [],
         )
-        if not any(_repeats(found, other) for other in alike):
-            kept.append(found)
-        alike.append(found)
-    return kept
+        if any(_repeats(case.run, other.run) for other in alike):
+            copies.append(place)
+        alike.append(case)
+    return frozenset(copies)
 
 
-def _repeats(found: Answer, other: Answer) -> bool:
-    if found.run.load_value != other.run.load_value or found.run.output_tokens != other.run.output_tokens:
+def _repeats(found: Run, other: Run) -> bool:
+    if found.load_value != other.load_value or found.output_tokens != other.output_tokens:
         return False
-    if found.run.source_id == other.run.source_id:
+    if found.source_id == other.source_id:
         return False  # a source does not tell a run twice: equal figures there are repeats of the measurement
     shared = [
         (ours, theirs)
         for metric in Metric
-        if (ours := measured(found.run, metric)) is not None and (theirs := measured(other.run, metric)) is not None
+        if (ours := measured(found, metric)) is not None and (theirs := measured(other, metric)) is not None
     ]
     return bool(shared) and all(abs(ours / theirs - 1.0) <= _SAME for ours, theirs in shared)
