@@ -47,8 +47,10 @@ def number(cell: str | None, units: dict[str, float] = COUNTS) -> float | None:
     >>> number("1.2 s", MILLISECONDS), number("yes (512 in, 128 out)"), number("inf")
     (1200.0, None, None)
     """
+    if not cell:  # most cells
+        return None
     trimmed = _THOUSANDS.sub("", text(cell))
-    try:  # nearly all cells
+    try:  # nearly all others
         value = float(trimmed)
     except ValueError:
         value = _worded(trimmed, units)

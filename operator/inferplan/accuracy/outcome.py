@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import isfinite
 
@@ -58,17 +58,20 @@ class Answer:
         return dict(self.values).get(metric)
 
 
+_READ: dict[Metric, Callable[[Run], float | None]] = {
+    Metric.TTFT: lambda run: run.ttft.typical,
+    Metric.TPOT: lambda run: run.tpot.typical,
+    Metric.E2E: lambda run: run.e2e.typical,
+    Metric.THROUGHPUT: lambda run: run.output_tok_s_total,
+    Metric.KV_TOKENS: lambda run: run.kv_pool_tokens,
+    Metric.KV_POOL: lambda run: run.mem_kv_pool_gib,
+    Metric.WEIGHTS: lambda run: run.mem_weights_gib,
+}
+
+
 def measured(run: Run, metric: Metric) -> float | None:
     """What a run measured, in the statistic that is predicted for it: the mean or, failing that, the median."""
-    found = {
-        Metric.TTFT: run.ttft.typical,
-        Metric.TPOT: run.tpot.typical,
-        Metric.E2E: run.e2e.typical,
-        Metric.THROUGHPUT: run.output_tok_s_total,
-        Metric.KV_TOKENS: run.kv_pool_tokens,
-        Metric.KV_POOL: run.mem_kv_pool_gib,
-        Metric.WEIGHTS: run.mem_weights_gib,
-    }[metric]
+    found = _READ[metric](run)
     return found if found is not None and found > 0 else None
 
 

@@ -159,10 +159,9 @@ def repeated_places(cases: Sequence[Case]) -> frozenset[int]:
     seen: dict[tuple[object, ...], list[Case]] = {}
     copies: list[int] = []
     for place, case in enumerate(cases):
-        alike = seen.setdefault(
-            (case.engine.id, case.model.id, case.method.id, case.gpu.id, case.tp, case.pp, case.replicas, case.load),
-            [],
-        )
+        load = (case.load, case.run.load_value, case.run.output_tokens)
+        layout = (case.gpu.id, case.tp, case.pp, case.replicas)
+        alike = seen.setdefault((case.engine.id, case.model.id, case.method.id, *layout, *load), [])
         if any(_repeats(case.run, other.run) for other in alike):
             copies.append(place)
         alike.append(case)
@@ -170,8 +169,6 @@ def repeated_places(cases: Sequence[Case]) -> frozenset[int]:
 
 
 def _repeats(found: Run, other: Run) -> bool:
-    if found.load_value != other.load_value or found.output_tokens != other.output_tokens:
-        return False
     if found.source_id == other.source_id:
         return False  # a source does not tell a run twice: equal figures there are repeats of the measurement
     shared = [
