@@ -90,4 +90,5 @@ def stated(name: str, notes: str) -> float | None:
     """
     pattern = name.replace("_", "[-_ ]")
     found = re.search(rf"(?<![a-z]){pattern}[\s:=]*({_NUMBER})", notes, re.IGNORECASE)
-    return None if found is None else float(found[1])
+    value = 0.0 if found is None else float(found[1])
+    return value if 0.0 < value <= LARGEST else None

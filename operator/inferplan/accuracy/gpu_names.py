@@ -111,7 +111,7 @@ class GpuNames:
         if exact is not None:
             return exact
         asked = take_apart(name)
-        of_chip = self._by_chip.get(asked.chip, []) if asked.chip else []
+        of_chip = self._by_chip.get(asked.chip) or self._by_chip.get(f"rtx{asked.chip}", []) if asked.chip else []
         left = [gpu for gpu in of_chip if _fits(gpu, asked)]
         if not left:
             return f'GPU "{name}" is not in the catalog'

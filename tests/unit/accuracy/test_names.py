@@ -137,6 +137,10 @@ def test_what_is_not_known_for_sure_is_not_guessed(name: str) -> None:
         ("AMD Instinct MI325X", "mi325x"),
         ("MI355X-288GB", "mi355x"),
         ("GH200-96GB", "gh200-96gb"),
+        ("GB300-288GB", "gb300"),
+        ("NVIDIA H20", "h20-96gb"),
+        ("A6000", "rtx-a6000"),
+        ("4090", "rtx-4090"),
     ],
 )
 def test_a_gpu_is_found_by_chip_memory_and_form(name: str, gpu: str) -> None:
