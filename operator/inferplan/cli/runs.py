@@ -33,7 +33,7 @@ def read_runs(files: Sequence[str], facts: Sequence[str]) -> tuple[Run, ...]:
     runs: list[Run] = []
     for name in files:
         try:
-            data, origin = _bytes(name)
+            data, origin = read_bytes(name)
             runs.extend(read_result(data, origin, cells) if is_result(data) else read_table(data, origin))
         except InputError as error:
             faults.extend(error.faults)
@@ -55,7 +55,8 @@ def _facts(facts: Sequence[str], faults: list[Fault]) -> dict[str, str]:
     return cells
 
 
-def _bytes(name: str) -> tuple[bytes, str]:
+def read_bytes(name: str) -> tuple[bytes, str]:
+    """Read a file or standard input (``-``): its bytes and what to call it."""
     if name == "-":
         return sys.stdin.buffer.read(), "standard input"
     path = Path(name)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from inferplan.accuracy.moved import Moved
 from inferplan.accuracy.outcome import Metric
 from inferplan.accuracy.score import Score, Scores, Slice
+from inferplan.report.numbers import number
 from inferplan.report.outline import Report, Section, Table
 
 TITLES = {
@@ -65,6 +69,31 @@ def overall_section(part: Slice) -> Section:
     )
     header = ("Metric", "Rows", "Median error", "Mean error", "Bias", "Within 25 %", "In range")
     return Section("All runs", table=Table(header, rows, frozenset(range(1, len(header)))))
+
+
+def moved_sections(found: Sequence[Moved], since: str) -> tuple[Section, ...]:
+    """Tell what moved since an earlier file of rows."""
+    rows = tuple(
+        (TITLES[one.metric], f"{one.rows:,}", f"{one.moved:,}", f"{100 * one.typical:+.1f} %") for one in found
+    )
+    header = ("Metric", "Rows in both", "Moved", "By (median)")
+    sections = [Section(f"Moved since {since}", table=Table(header, rows, frozenset({1, 2, 3})))]
+    largest = tuple(
+        (
+            TITLES[one.metric],
+            move.row_id,
+            move.slice,
+            number(move.before),
+            number(move.now),
+            f"{100 * move.share:+.0f} %",
+        )
+        for one in found
+        for move in one.largest
+    )
+    if largest:
+        names = ("Metric", "Row", "Of", "Before", "Now", "Change")
+        sections.append(Section("The largest moves", table=Table(names, largest, frozenset({3, 4, 5}))))
+    return tuple(sections)
 
 
 def _by(name: str, parts: list[Slice]) -> Section:

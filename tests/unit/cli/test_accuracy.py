@@ -72,6 +72,33 @@ def test_a_report_of_a_tool_is_predicted_with_the_facts_that_it_lacks(cli: Cli) 
     assert "5 of 5 runs predicted" in ended.out
 
 
+def test_what_a_change_moved_is_shown_and_nothing_if_nothing_did(cli: Cli, runs: Path, tmp_path: Path) -> None:
+    rows = tmp_path / "before.csv"
+    cli("accuracy", runs, "--rows", rows)
+    same = json.loads(cli("accuracy", runs, "--against", rows, "-o", "json").out)["moved"]
+    assert {one["metric"]: (one["rows"], one["moved"]) for one in same}["tpot_ms"] == (2, 0)
+    with rows.open(encoding="utf-8", newline="") as lines:
+        table = list(csv.DictReader(lines))
+    table[1]["tpot_ms"] = str(float(table[1]["tpot_ms"]) / 2)
+    with rows.open("w", encoding="utf-8", newline="") as lines:
+        writer = csv.DictWriter(lines, table[0])
+        writer.writeheader()
+        writer.writerows(table)
+    ended = cli("accuracy", runs, "--against", rows)
+    assert f"Moved since {rows}" in ended.out
+    assert "+100 %" in ended.out
+    assert "Llama-3.1-8B-Instruct bf16 on 1x h100-80gb-sxm" in ended.out
+
+
+@pytest.mark.parametrize("content", [b"", b"a,b\n1,2\n", b"row_id,colour\n1,red\n", b"\xff\xfe"])
+def test_a_file_of_rows_that_is_none_is_refused(cli: Cli, runs: Path, tmp_path: Path, content: bytes) -> None:
+    rows = tmp_path / "before.csv"
+    rows.write_bytes(content)
+    ended = cli("accuracy", runs, "--against", rows)
+    assert ended.code == 2
+    assert "before.csv" in ended.err
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
