@@ -27,6 +27,8 @@ FEWEST = 5
 HEADLINE = "vLLM 0.8 and later, serving, H100, H200, B200, A100"
 ALL = "all"
 IN_SAMPLE = "in sample"
+SLICED = frozenset({IN_SAMPLE, "family", "gpu"})
+"""Ways to leave out that are told slice by slice."""
 _HEADLINE_GPUS = ("h100", "h200", "b200", "a100")
 _SERVING = frozenset({LoadType.CLOSED_LOOP, LoadType.OPEN_LOOP})
 
@@ -88,6 +90,13 @@ class AccuracyEvidence(_Stated):
     memory: Memory | None = None
 
 
+def evidence_text(evidence: AccuracyEvidence) -> str:
+    """Write evidence as JSON, one line for each slice and metric, so that differences can be read."""
+    head = evidence.model_dump_json(exclude={"lines"}, indent=1).rstrip().removesuffix("}").rstrip()
+    lines = ",\n".join(f"  {line.model_dump_json()}" for line in evidence.lines)
+    return f'{head},\n "lines": [\n{lines}\n ]\n}}\n'
+
+
 def lines_of(generation: str, split: str, cases: Sequence[Case], errors: Floats, inside: Bools) -> Iterator[Line]:
     """Aggregate errors by slice.
 
@@ -98,7 +107,8 @@ def lines_of(generation: str, split: str, cases: Sequence[Case], errors: Floats,
     inside
         Whether the measurement lies in the predicted range, same shape.
     """
-    for by, of in {ALL: lambda _: ALL, HEADLINE: _headline, **DIMENSIONS}.items():
+    whole: dict[str, Callable[[Case], str]] = {ALL: lambda _: ALL, HEADLINE: _headline}
+    for by, of in {**whole, **(DIMENSIONS if split in SLICED else {})}.items():
         values = [of(case) for case in cases]
         for value in sorted(set(values) - {""}):
             chosen = np.array([found == value for found in values])

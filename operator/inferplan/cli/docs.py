@@ -58,6 +58,7 @@ def evidence(
     date: Annotated[str, typer.Option("--date", help="Date to record; today if not given.")] = "",
 ) -> None:
     """Fit anew with groups left out, and write what that says of the accuracy: aggregated figures, minutes of work."""
+    from inferplan.accuracy.evidence import evidence_text
     from inferplan.accuracy.fit_engine import Generation, calibrate, recipe_for
     from inferplan.accuracy.fit_evidence import evidence_of
     from inferplan.accuracy.matching import Matcher
@@ -71,7 +72,7 @@ def evidence(
     checked = [one for kind in Generation if (one := calibrate(cases, kind, recipe_for(kind, None))) is not None]
     measured_on = date or dt.datetime.now(tz=dt.UTC).date().isoformat()
     gathered = evidence_of(checked, answer(found, matcher, known.calibrations), measured_on, _general)
-    write_file(output, gathered.model_dump_json(indent=1) + "\n")
+    write_file(output, evidence_text(gathered))
 
 
 def _general(reason: str) -> str:

@@ -14,6 +14,7 @@ from inferplan.accuracy.evidence import (
     Line,
     Memory,
     Reason,
+    evidence_text,
     lines_of,
     memory_of,
     noise_of,
@@ -67,6 +68,12 @@ def test_errors_of_a_slice_are_aggregated_as_by_hand() -> None:
         (HEADLINE, HEADLINE),
     }
     assert {line.metric for line in lines} == {Metric.TPOT}
+
+
+def test_ways_to_leave_out_that_are_not_sliced_are_told_as_a_whole() -> None:
+    errors = tpot_errors(*[0.1] * 5)
+    lines = lines_of("vllm", "source", cases(5), errors, np.ones(errors.shape, dtype=np.bool_))
+    assert {line.by for line in lines} == {ALL, HEADLINE}
 
 
 def test_slices_in_which_a_run_could_be_recognised_are_not_told() -> None:
@@ -148,6 +155,8 @@ def test_a_page_without_bad_spots_says_so() -> None:
 
 def test_evidence_survives_its_file_and_foreign_files_are_refused() -> None:
     whole = evidence(line(), line(in_range=None))
-    assert AccuracyEvidence.model_validate_json(whole.model_dump_json()) == whole
+    text = evidence_text(whole)
+    assert AccuracyEvidence.model_validate_json(text) == whole
+    assert sum(line.startswith('  {"generation"') for line in text.splitlines()) == 2
     with pytest.raises(ValidationError):
         AccuracyEvidence.model_validate_json('{"runs": 1}')
