@@ -164,8 +164,8 @@ def _bad_spots(e: AccuracyEvidence) -> Iterator[str]:
         yield ""
         return
     yield (
-        f"Slices whose median error with the GPU left out is over {BAD_FACTOR:g} times the bar, the worst first, engines "
-        "of 2023 and 2024 last" + (f" ({MOST_BAD} of {len(bad)})." if len(bad) > MOST_BAD else ".")
+        f"Slices whose median error with the GPU left out is over {BAD_FACTOR:g} times the bar, the worst first, "
+        "engines of 2023 and 2024 last" + (f" ({MOST_BAD} of {len(bad)})." if len(bad) > MOST_BAD else ".")
     )
     yield ""
     bad.sort(key=lambda line: (line.generation == LEGACY, -line.median_error / BARS[line.metric], line.by, line.value))
