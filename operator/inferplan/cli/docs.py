@@ -77,7 +77,7 @@ def evidence(
 
 def _general(reason: str) -> str:
     """A reason to skip without the name or number that it is about."""
-    return re.sub(r"\d+", "N", re.sub(r'"[^"]*"', "…", reason))
+    return re.sub(r"(?<![\w-])\d+(?![\w-])", "N", re.sub(r'"[^"]*"', "…", reason))
 
 
 @app.command()

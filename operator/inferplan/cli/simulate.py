@@ -13,8 +13,8 @@ from inferplan.domain.model import Task
 from inferplan.domain.scenario import Scenario, Tier
 
 if TYPE_CHECKING:
-    from inferplan.estimate.simulation import Simulated
     from inferplan.planner.explain import Subject
+    from inferplan.report.simulation import SimulatedPlan
 
 EPILOG = """
 **Examples**
@@ -67,9 +67,9 @@ def simulate(
             reports.append(Report(scenario.name, "no such plan", good=False, sections=(hint,)))
             data.append({"scenario": scenario.name, "simulated": None})
             continue
-        found = _simulated(subject, requests, seed)
-        reports.append(simulation_report(subject, found, seed))
-        data.append(_data(subject, found, seed))
+        run = _simulated(subject, requests, seed)
+        reports.append(simulation_report(run))
+        data.append(_data(run))
     if output in {Format.JSON, Format.YAML}:
         write_data(data[0] if len(data) == 1 else data, output)
     else:
@@ -88,13 +88,14 @@ def _refuse_classifiers(scenarios: list[Scenario]) -> None:
         raise InputError(faults)
 
 
-def _simulated(subject: Subject, requests: int, seed: int) -> Simulated:
+def _simulated(subject: Subject, requests: int, seed: int) -> SimulatedPlan:
     import numpy as np
 
     from inferplan.domain.scenario import LoadKind
     from inferplan.estimate.estimator import predict
     from inferplan.estimate.simulation import simulate as run
     from inferplan.estimate.traffic import draw_traffic
+    from inferplan.report.simulation import SimulatedPlan
 
     load = subject.load
     amounts = {LoadKind.CLOSED_LOOP: load.users, LoadKind.OPEN_LOOP: load.rate_rps, LoadKind.OFFLINE: load.items}
@@ -115,24 +116,21 @@ def _simulated(subject: Subject, requests: int, seed: int) -> Simulated:
         first_within_s=first_within,
     )
     engine = subject.plan.configuration.engine
-    return run(
-        subject.table,
-        traffic,
-        max_num_seqs=int(np.max(load.max_num_seqs)),
-        reserves_output=engine.id == "tgi",
-    )
+    slots = int(np.max(load.max_num_seqs))
+    found = run(subject.table, traffic, max_num_seqs=slots, reserves_output=engine.id == "tgi")
+    return SimulatedPlan(subject.scenario.name, subject.plan, subject.table, load, found, seed)
 
 
-def _data(subject: Subject, found: Simulated, seed: int) -> dict[str, Any]:
+def _data(run: SimulatedPlan) -> dict[str, Any]:
     from inferplan.report.simulation import compare
 
     return {
-        "scenario": subject.scenario.name,
-        "configuration": subject.plan.configuration.title,
-        "seed": seed,
-        "requests": len(found.ttft_s),
-        "steps": found.steps,
-        "preemptions": found.preemptions,
+        "scenario": run.scenario,
+        "configuration": run.plan.configuration.title,
+        "seed": run.seed,
+        "requests": len(run.found.ttft_s),
+        "steps": run.found.steps,
+        "preemptions": run.found.preemptions,
         "simulated": [
             {
                 "latency": row.metric,
@@ -141,6 +139,6 @@ def _data(subject: Subject, found: Simulated, seed: int) -> dict[str, Any]:
                 "closedFormMs": round(row.closed_form, 3),
                 "differencePercent": round(100.0 * row.difference, 1),
             }
-            for row in compare(subject, found)
+            for row in compare(run)
         ],
     }
