@@ -319,6 +319,7 @@ def _latencies(
     overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
+    luck_s, short = _prompt_luck(load, prompt, serving, output)
     random_slots = load.kind is LoadKind.OPEN_LOOP
     ttft: dict[int, Floats] = {}
     tpot: dict[int, Floats] = {}
@@ -335,15 +336,48 @@ def _latencies(
         if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
             crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
             tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
+        crowding, unlucky = tpot[q] - serving.tpot_s, NORMAL_QUANTILE[q] * luck_s
+        tpot[q] = joint_quantile(serving.tpot_s, crowding, unlucky * short)
         decode = (output - 1.0) * serving.tpot_s
         e2e[q] = joint_quantile(
-            e2e_mean, ttft[q] - ttft_mean, decode * longer_output, (output - 1.0) * (tpot[q] - serving.tpot_s)
+            e2e_mean,
+            ttft[q] - ttft_mean,
+            decode * longer_output,
+            (output - 1.0) * crowding,
+            (output - 1.0) * unlucky,
         )
     return (
         Quantiles(ttft_mean, *(ttft[q] for q in PERCENTILES)),
         Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
         Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
     )
+
+
+def _prompt_luck(
+    load: ReplicaLoad, prompt: PromptTime, serving: Serving, output: Floats | float
+) -> tuple[Floats, Floats | float]:
+    """Spread of a request's time per token by how many prompts, and how long ones, fall among its tokens [s].
+
+    Notes
+    -----
+    On average n = b - 1 prompts of P each do. Their number has a variance of ``k n`` with k the burstiness of
+    arrivals; people who wait for their answers come as evenly as their outputs are equal. So
+    ``sigma = P sqrt(n (k + c^2)) / o`` with the prompts' coefficient of variation c. Short outputs vary more: the
+    second value is the factor of that, ``sqrt(E[o] E[1 / o])``, which hardly counts in their E2E.
+    """
+    if load.task is Task.CLASSIFICATION:
+        return np.zeros_like(serving.met), 1.0
+    of_outputs = lognormal_sigma(load.osl_mean, load.osl_p95)
+    of_prompts = np.expm1(np.square(lognormal_sigma(load.isl_mean, load.isl_p95)))
+    uneven: Floats | float = load.burstiness
+    if load.kind is not LoadKind.OPEN_LOOP:
+        uneven = np.minimum(np.expm1(np.square(of_outputs)), 1.0)
+    if load.kind is LoadKind.CLOSED_LOOP:
+        users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
+        uneven = np.minimum(uneven + 1.0 - np.minimum(serving.met / users, 1.0), 1.0)
+    number = np.maximum(serving.met - 1.0, 0.0)
+    each = prompt.added(serving.met, output) / output
+    return each * np.sqrt(number * (uneven + of_prompts)), np.exp(np.square(of_outputs) / 2.0)
 
 
 def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving: Serving) -> Floats | float:
