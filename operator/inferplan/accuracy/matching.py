@@ -20,8 +20,6 @@ from inferplan.estimate.constants import EARLIER_THAN, is_earlier
 from inferplan.estimate.weights import weight_bytes
 
 MOST_GPUS = 8
-BEFORE_V1 = "0.7.0"
-"""A later release that was told to run its first scheduler behaves like the last one that had no other."""
 FILLED_BY_WEIGHTS = 0.8
 """Where the layout is not stated, weights take at most this share of what the engine gets."""
 
@@ -107,7 +105,7 @@ class Matcher:
             load=load,
             model=names.model,
             method=names.method,
-            engine=_set(engine, settings, launch),
+            engine=_set(engine, settings, launch, serves=load is not LoadType.STATIC_BATCH),
             gpu=names.gpu,
             kv_dtype=_kv_dtype(run, launch),
             tp=layout.tp,
@@ -193,18 +191,19 @@ def _kv_dtype(run: Run, launch: Launch) -> Dtype | None:
     return Dtype.FP8 if eight_bit else None
 
 
-def _set(engine: EngineSpec, settings: Settings, launch: Launch) -> EngineSpec:
+def _set(engine: EngineSpec, settings: Settings, launch: Launch, *, serves: bool) -> EngineSpec:
     """The engine with the run's settings as its defaults; its release is that whose scheduler it ran."""
     release = parts_of(engine.version)
     version = engine.version
     if launch.asynchronous and is_earlier(engine.id, release):
         version = f"{EARLIER_THAN[0]}.{EARLIER_THAN[1]}.0"
-    elif settings.legacy_scheduler:
-        version = BEFORE_V1
     return replace(
         engine,
         version=version,
         memory_fraction=settings.memory_fraction,
+        max_num_seqs=int(settings.max_num_seqs),
+        eager=settings.eager,
+        serves=serves and not launch.in_process,
         default_batched_tokens=((0.0, int(settings.max_num_batched_tokens)),),
     )
 

@@ -20,7 +20,9 @@ _LENGTHS = re.compile(rf"{_NUMBER}\s*(?:tokens )?in(?:put)?\b\D{{1,12}}{_NUMBER}
 _REQUESTS = re.compile(r"(?<![\d.])(\d{2,7}) (?:\S+ )?requests\b(?! in flight)", re.IGNORECASE)
 _FAILED = re.compile(r"\d+ of (\d{2,7}) requests", re.IGNORECASE)
 _IN_FLIGHT = re.compile(r"at most (\d+) requests in flight", re.IGNORECASE)
-_LEGACY = re.compile(r"\bV0 engine|VLLM_USE_V1=0", re.IGNORECASE)
+_EAGER = re.compile(
+    r"eager[ =:]*true|enforce[-_ ]eager(?![ =:]*(?:false|off|no))|optimi[sz]ation level 0", re.IGNORECASE
+)
 _RECURRING = re.compile(r"recur|repeat|shared[- ]prefix", re.IGNORECASE)
 _DISTINCT = re.compile(r"distinct|no reuse|random", re.IGNORECASE)
 
@@ -69,8 +71,8 @@ class Settings:
         The client's own limit of requests in flight, where known.
     constant_gaps
         Whether open-loop arrivals were evenly spaced.
-    legacy_scheduler
-        Whether the run asked for vLLM's first scheduler (V0).
+    eager
+        Whether the run went without CUDA graphs.
     assumed
         What was assumed, in words.
     """
@@ -85,7 +87,7 @@ class Settings:
     requests: float | None
     most_in_flight: float | None
     constant_gaps: bool
-    legacy_scheduler: bool
+    eager: bool
     assumed: tuple[str, ...]
 
 
@@ -112,7 +114,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
         requests=_requests(run),
         most_in_flight=_first(_IN_FLIGHT, run.notes),
         constant_gaps="constant arrival" in run.notes or "constant rate" in run.notes,
-        legacy_scheduler=_LEGACY.search(run.notes) is not None,
+        eager=_EAGER.search(run.notes) is not None,
         assumed=tuple(assumed),
     )
 

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from inferplan import __version__
-from inferplan.cli import accuracy, catalog, compare, docs, explain, plan, schema, simulate
+from inferplan.cli import accuracy, calibrate, catalog, compare, docs, explain, plan, schema, simulate
 from inferplan.domain.errors import InputError
 
 DEFECT, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -54,6 +54,7 @@ app.command(epilog=compare.EPILOG)(compare.compare)
 app.command(epilog=explain.EPILOG)(explain.explain)
 app.command(epilog=simulate.EPILOG)(simulate.simulate)
 app.command(epilog=accuracy.EPILOG)(accuracy.accuracy)
+app.command(epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.command(epilog=schema.EPILOG)(schema.schema)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(docs.app, name="docs", hidden=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.estimate.prefill import attention_time, burst_prompt_time
+from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.roofline import StepModel
 
@@ -75,19 +75,28 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
 
     Notes
     -----
-    Prompts are worked off one after the other at P each. Whoever gets a place at once (n of them) waits ``n P / 2`` on
-    average and then sees the other half's prompts stretch its steps. Who gets none waits for departures, which come in
+    With n of them in places at once, p new tokens each, ``c = min(budget, n p)`` tokens and ``m = n p / c`` steps::
+
+        prompt phase D = m step(n / 2, c) + n attention
+        TTFT           = D (m + 1) / 2m
+        decode         = min(o - 1, (m - 1) / 2) D / m + max(o - 1 - (m - 1) / 2, 0) step(n)
+
+    so short outputs are over while the others' prompts still run. Who gets no place waits for departures, which come in
     waves of the time in a place S: ``S / 2 + (N - B) S / (2 B)`` on average.
     """
     at_once = np.minimum(requests, slots)
-    each = burst_prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=np.zeros_like(tokens))
-    gaps = np.maximum(output - 1.0, 1.0)
-    ramp = (at_once + 1.0) / 2.0 * each
-    tpot_first = step.time(at_once) + (at_once - 1.0) / 2.0 * each / gaps
+    chunk = np.minimum(table.max_num_batched_tokens, at_once * tokens)
+    steps = np.maximum(at_once * tokens / chunk, 1.0)
+    beside = at_once * (1.0 - 1.0 / steps) / 2.0
+    phase = steps * step.time(beside, chunk) + at_once * attention_time(table, tokens, prefix)
+    ramp = phase * (steps + 1.0) / (2.0 * steps)
+    more, among = np.maximum(output - 1.0, 0.0), (steps - 1.0) / 2.0
+    running = step.time(at_once)
+    decode = np.minimum(more, among) * phase / steps + np.maximum(more - among, 0.0) * running
+    gaps = np.maximum(more, 1.0)
     late = (requests - at_once) / requests
     wait = service_full_s / 2.0 + (requests - at_once) * service_full_s / (2.0 * slots)
-    ttft = (1.0 - late) * ramp + late * (wait + each)
-    tpot = (1.0 - late) * tpot_first + late * np.maximum(tpot_full_s, step.time(at_once))
-    alone = at_once * each + gaps * step.time(at_once)
-    makespan = np.where(late > 0, (requests / slots + 0.5) * service_full_s, alone)
+    ttft = (1.0 - late) * ramp + late * (wait + phase / np.maximum(at_once, 1.0))
+    tpot = (1.0 - late) * decode / gaps + late * np.maximum(tpot_full_s, running)
+    makespan = np.where(late > 0, (requests / slots + 0.5) * service_full_s, phase + more * running)
     return AtOnce(ttft_s=ttft, tpot_s=tpot, e2e_s=ttft + (output - 1.0) * tpot, makespan_s=makespan)

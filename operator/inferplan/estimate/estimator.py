@@ -245,9 +245,19 @@ def sequences_beside(slots: Floats) -> Floats:
 
 
 def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) -> Floats:
-    """Sequences that really run at once: the batch limit, or fewer if the KV pool fills first, shape (n,)."""
+    """Sequences that really run at once, shape (n,).
+
+    Notes
+    -----
+    The batch limit, or fewer if the KV pool fills first. A batch run keeps the token budget of its steps full: of the
+    ``p + o`` tokens of a request o are decode steps, so at most ``budget x o / (p + o)`` sequences decode at once.
+    """
+    allowed = np.broadcast_to(np.asarray(load.max_num_seqs, dtype=np.float64), (len(table),))
+    if load.kind is LoadKind.OFFLINE and load.task is Task.GENERATION:
+        new_tokens, _ = prompt_tokens(table, load)
+        allowed = np.minimum(allowed, table.max_num_batched_tokens * output / (output + new_tokens))
     held = sequences_held(table, load.isl_mean + output / 2.0)
-    slots: Floats = np.maximum(np.minimum(np.broadcast_to(load.max_num_seqs, (len(table),)), held), 1.0)
+    slots: Floats = np.maximum(np.minimum(allowed, held), 1.0)
     return slots
 
 
@@ -318,6 +328,7 @@ def _latencies(
     """Means and percentiles of TTFT, TPOT and E2E."""
     overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
+    ttft_mean = ttft_mean + _chain_wait(table, load, prompt, serving)
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
     luck_s, short = _prompt_luck(load, prompt, serving, output)
     random_slots = load.kind is LoadKind.OPEN_LOOP
@@ -387,6 +398,17 @@ def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving
     tokens, prefix = prompt_tokens(table, load)
     one = burst_prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=np.zeros(len(table)))
     return table.constant("burst_share") * np.maximum(serving.running - 1.0, 0.0) * one
+
+
+def _chain_wait(table: ReplicaTable, load: ReplicaLoad, prompt: PromptTime, serving: Serving) -> Floats | float:
+    """What requests of equal lengths wait for their neighbours' prompts beyond chance."""
+    if load.kind is not LoadKind.CLOSED_LOOP or not load.starts_together:
+        return 0.0
+    equal = np.asarray(load.osl_p95) <= np.asarray(load.osl_mean) * 1.001
+    neighbours = 1.0 - 1.0 / np.maximum(serving.running, 1.0)
+    gap = table.constant("request_overhead_s") + serving.tpot_s
+    chained = table.constant("chain_share") * neighbours * prompt.alone * prompt.alone / (prompt.alone + gap)
+    return np.where(equal, np.maximum(chained - serving.prompt_busy * serving.prompt_wait_s, 0.0), 0.0)
 
 
 def _excess(conditional_wait: Floats, chance: Floats, percentile: int) -> Floats:

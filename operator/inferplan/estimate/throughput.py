@@ -93,19 +93,20 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
     Notes
     -----
     With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
-    ``prompt + (o - 1) step + (b - 1) P``, which conserves work; prompts keep the engine busy for
-    ``r = (b - 1) P / ((b - 1) P + o step)``; who finds other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the
-    one under way and the queue before it).
+    ``S = prompt + (o - 1) step + (b - 1) P``, which conserves work; the others' prompts keep the engine busy for
+    ``r = (b - 1) P / S``; who finds them waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue
+    before it).
     """
     step_s = step.time(running)
     added = prompt.added(running, output)
     others = np.maximum(running - 1.0, 0.0) * added
     tpot = step_s + others / output
-    busy = others / (others + output * step_s)
+    service = prompt.alone + (output - 1.0) * step_s + others
+    busy = others / service
     return Pace(
         step_wait_s=step.steps_before * step_s * np.maximum(running - 1.0, 0.0) / np.maximum(running, 1.0),
         tpot_s=tpot,
-        service_s=prompt.alone + (output - 1.0) * step_s + others,
+        service_s=service,
         prompt_busy=busy,
         prompt_wait_s=added / (2.0 * (1.0 - busy)),
     )
@@ -146,8 +147,9 @@ def closed_loop(
 
     Notes
     -----
-    The running batch b solves ``b (Z + R) = N S`` with response R and time in a slot S, both while ``1 + b (N - 1) / N``
-    run; where more would run than there are slots, the rest waits: ``wait = N / capacity - Z - S``.
+    The running batch b solves ``b (Z + R) = N S`` with response R and time in a slot S, both while
+    ``1 + b (N - 1) / N`` run; where more would run than there are slots, the rest waits:
+    ``wait = N / capacity - Z - S``.
     """
     others = np.maximum(1.0 - 1.0 / np.maximum(users, 1e-9), 0.0)
 
@@ -168,7 +170,7 @@ def closed_loop(
     return _serving(running, met(running), now, queued, waiting, completed, capacity, utilization)
 
 
-def _serving(  # noqa: PLR0913 - one argument per part of a steady state
+def _serving(  # noqa: PLR0913, PLR0917 - one argument per part of a steady state
     running: Floats,
     met: Floats,
     now: Pace,
