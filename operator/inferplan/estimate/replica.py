@@ -325,11 +325,15 @@ def _arithmetic(
 
 
 def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
-    """Which kernels multiply a format's weights on a GPU."""
+    """Which kernels multiply a format's weights on a GPU.
+
+    A GPU without a compute capability (not NVIDIA's) runs natively whatever its datasheet has a peak for.
+    """
     if method.weight_bits >= 16:  # noqa: PLR2004 - 16 bits per weight
         return Kernel.WIDE
     least = method.native_min_compute_capability
-    runs = least is not None and (gpu.compute_capability or 0) >= least and gpu.peak(method.compute_dtype) is not None
+    capable = least is not None and (gpu.compute_capability is None or gpu.compute_capability >= least)
+    runs = capable and gpu.peak(method.compute_dtype) is not None
     if not runs:
         return Kernel.UNPACKED_EXPERTS if method.experts_only else Kernel.UNPACKED
     if method.experts_only:
