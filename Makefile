@@ -15,7 +15,7 @@ unexport VIRTUAL_ENV
 PYTEST_ARGS ?=
 
 # What `make generate` writes, all of it committed. One place to add to, together with the recipe of `generate`.
-GENERATED := crds charts/inferplan/files docs/seed.md README.md
+GENERATED := crds charts/inferplan/files docs/accuracy.md docs/seed.md README.md
 
 .PHONY: help
 help: ## Say what can be done
@@ -119,13 +119,14 @@ generate: $(READY) ## Write the generated files anew
 	@echo "generate: $(GENERATED)"
 	@$(BIN)/inferplan schema -o crds/
 	@$(BIN)/inferplan schema -o charts/inferplan/files/ # Helm packs no file from outside the chart, Flux no link to one
+	@$(BIN)/inferplan docs accuracy -o docs/accuracy.md
 	@$(BIN)/inferplan docs seed --examples examples/seed -o docs/seed.md
 	@$(BIN)/inferplan docs samples README.md
 
 # Without git (a source archive) the files from before stand in for the committed ones.
 .PHONY: verify
 verify: $(READY) ## Fail if a generated file is not what its generator writes
-	@rm -rf build/verify && mkdir -p build/verify && touch docs/seed.md && cp -R $(GENERATED) build/verify/
+	@rm -rf build/verify && mkdir -p build/verify && touch docs/accuracy.md docs/seed.md && cp -R $(GENERATED) build/verify/
 	@$(MAKE) --no-print-directory generate
 	@if git rev-parse --is-inside-work-tree >/dev/null 2>&1; then \
 		git diff --exit-code -- $(GENERATED); \

@@ -3,5 +3,6 @@
 from inferplan.catalog.check import check_catalog
 from inferplan.catalog.loader import load_catalog
 from inferplan.catalog.prices import apply_price_book
+from inferplan.catalog.yardsticks import load_yardsticks
 
-__all__ = ["apply_price_book", "check_catalog", "load_catalog"]
+__all__ = ["apply_price_book", "check_catalog", "load_catalog", "load_yardsticks"]

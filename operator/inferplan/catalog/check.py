@@ -61,7 +61,7 @@ def _models(records: Records) -> Iterator[Fault]:
     names: dict[str, str] = {}
     for model in of_kind(records, "models", Model):
         where = _where(records, "models", model.id)
-        for name in (model.id, *model.aliases):
+        for name in (model.id, *model.aliases, *model.same_shape):
             other = names.setdefault(name.casefold(), model.id)
             if other != model.id:
                 yield Fault(where, f'name "{name}" belongs to {other} too', "names are unique")

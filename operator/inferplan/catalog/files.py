@@ -156,6 +156,15 @@ def _read_record(path: Path, name: str, kind: str, records: Records, seen: dict[
     table = _toml(path, name, records)
     if table is None:
         return
+    several = table.get("records")
+    if isinstance(several, list) and len(table) == 1:
+        for number, part in enumerate(several, start=1):
+            _keep_record(part, f"{name}: record {number}", kind, records, seen)
+    else:
+        _keep_record(table, name, kind, records, seen)
+
+
+def _keep_record(table: object, name: str, kind: str, records: Records, seen: dict[tuple[str, str], str]) -> None:
     try:
         record = KINDS[kind].model_validate(table)
     except ValidationError as error:

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from inferplan import __version__
-from inferplan.cli import catalog, compare, docs, explain, plan, render, schema
+from inferplan.cli import accuracy, calibrate, catalog, compare, docs, explain, plan, render, schema, simulate
 from inferplan.domain.errors import InputError
 
 DEFECT, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -53,6 +53,9 @@ app.command(epilog=plan.EPILOG)(plan.plan)
 app.command(epilog=compare.EPILOG)(compare.compare)
 app.command(epilog=explain.EPILOG)(explain.explain)
 app.command(epilog=render.EPILOG)(render.render)
+app.command(epilog=simulate.EPILOG)(simulate.simulate)
+app.command(epilog=accuracy.EPILOG)(accuracy.accuracy)
+app.command(epilog=calibrate.EPILOG)(calibrate.calibrate)
 app.command(epilog=schema.EPILOG)(schema.schema)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(docs.app, name="docs", hidden=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import re
 import subprocess
@@ -14,6 +15,9 @@ import typer
 from inferplan.cli.output import write_file
 from inferplan.domain.errors import Fault, InputError
 from inferplan.report.seed_statements import STATEMENTS
+
+EVIDENCE = Path("docs/accuracy-evidence.json")
+"""Aggregated figures from which the accuracy page is made; they are measured by hand, since that needs the runs."""
 
 app = typer.Typer(help="Generate pages of the documentation.", no_args_is_help=True)
 
@@ -41,6 +45,58 @@ def seed(
     planner = Planner(known)
     outcomes = [planner.plan(one.resolved.scenario) for one in read_asked(files, known)]
     page = seed_page(outcomes, known)
+    if output is None:
+        typer.echo(page, nl=False)
+    else:
+        write_file(output, page)
+
+
+@app.command()
+def evidence(
+    runs: Annotated[list[str], typer.Argument(metavar="RUNS", help="Measured runs.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = EVIDENCE,
+    date: Annotated[str, typer.Option("--date", help="Date to record; today if not given.")] = "",
+) -> None:
+    """Fit anew with groups left out, and write what that says of the accuracy: aggregated figures, minutes of work."""
+    from inferplan.accuracy.evidence import evidence_text
+    from inferplan.accuracy.fit_engine import Generation, calibrate, recipe_for
+    from inferplan.accuracy.fit_evidence import evidence_of
+    from inferplan.accuracy.matching import Matcher
+    from inferplan.accuracy.outcome import answer
+    from inferplan.catalog import load_catalog, load_yardsticks
+    from inferplan.cli.runs import read_runs
+
+    known, found = load_catalog(), read_runs(runs, [])
+    matcher = Matcher(known, load_yardsticks())
+    cases = matcher.match(found).cases
+    checked = [one for kind in Generation if (one := calibrate(cases, kind, recipe_for(kind, None))) is not None]
+    measured_on = date or dt.datetime.now(tz=dt.UTC).date().isoformat()
+    gathered = evidence_of(checked, answer(found, matcher, known.calibrations), measured_on, _general)
+    write_file(output, evidence_text(gathered))
+
+
+def _general(reason: str) -> str:
+    """A reason to skip without the name or number that it is about."""
+    return re.sub(r"(?<![\w-])\d+(?![\w-])", "N", re.sub(r'"[^"]*"', "…", reason))
+
+
+@app.command()
+def accuracy(
+    source: Annotated[Path, typer.Option("--evidence", help="What `inferplan docs evidence` wrote.")] = EVIDENCE,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+) -> None:
+    """Write the accuracy page from its evidence."""
+    from pydantic import ValidationError
+
+    from inferplan.accuracy.evidence import AccuracyEvidence
+    from inferplan.report.accuracy_page import accuracy_page
+
+    try:
+        page = accuracy_page(AccuracyEvidence.model_validate_json(source.read_bytes()))
+    except OSError as error:
+        raise InputError([Fault(str(source), f"cannot be read: {error.strerror}")]) from error
+    except ValidationError as error:
+        raise InputError([Fault(str(source), f"is no evidence of accuracy: {error}")]) from error
     if output is None:
         typer.echo(page, nl=False)
     else:

@@ -49,6 +49,8 @@ class Calibration:
     gpu: str | None
     family: str | None
     constants: tuple[tuple[str, float], ...]
+    before: str = ""
+    """Holds for releases of the engine before this one alone (``0.8``), and then in place of all other records."""
     assumed: tuple[str, ...] = ()
     ranges: tuple[ErrorRange, ...] = ()
     engine_versions: tuple[str, ...] = ()

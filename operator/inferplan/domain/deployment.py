@@ -44,6 +44,12 @@ class EngineSpec:
     chosen_only_on_request: bool
     notes: tuple[str, ...]
     bfloat16_min_compute_capability: int = 80
+    max_num_seqs: int | None = None
+    """Limit of running sequences that it is started with; None = its default."""
+    eager: bool = False
+    """Started without CUDA graphs."""
+    serves: bool = True
+    """Sends tokens to clients; false where a script calls it in its own process."""
     sources: tuple[Source, ...] = ()
 
 

@@ -233,6 +233,9 @@ class ModelSpec:
     scores: tuple[QualityScore, ...] = ()
     task: Task = Task.GENERATION
     aliases: tuple[str, ...] = ()
+    same_shape: tuple[str, ...] = ()
+    """Other checkpoints with these layers and widths: predictions hold for them, licence, context and quality do not.
+    So they are no names of this model."""
     refuses_float16: bool = False
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     extra_params: int = 0

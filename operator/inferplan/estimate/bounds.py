@@ -17,7 +17,7 @@ from inferplan.estimate.roofline import kv_read_bytes, touched_share
 Floats = NDArray[np.float64]
 
 
-def least_tpot_s(table: ReplicaTable, context_tokens: float, running: Floats) -> Floats:
+def least_tpot_s(table: ReplicaTable, context_tokens: Floats | float, running: Floats) -> Floats:
     """Least time per output token while ``running`` sequences of a mean context run [s], shape (n,).
 
     Notes
@@ -31,7 +31,7 @@ def least_tpot_s(table: ReplicaTable, context_tokens: float, running: Floats) ->
     return table.pp * read / table.bandwidth_bytes_per_s
 
 
-def least_prompt_s(table: ReplicaTable, tokens: float) -> Floats:
+def least_prompt_s(table: ReplicaTable, tokens: Floats | float) -> Floats:
     """Least time of a prompt of that many new tokens [s], shape (n,).
 
     Notes

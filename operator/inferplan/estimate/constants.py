@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 from inferplan.domain.calibration import Calibration, ErrorRange
-from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.estimate import Evidence
 from inferplan.domain.hardware import GpuSpec
 
@@ -24,6 +23,10 @@ class Kernel(enum.StrEnum):
     FOUR_BIT = "4bit"
     UNPACKED = "unpacked"
     """Quantized weights that are unpacked to 16 bit on the way (weight-only)."""
+    EXPERTS = "4bit_experts"
+    """Experts alone in four bits, everything else in 16 (gpt-oss)."""
+    UNPACKED_EXPERTS = "unpacked_experts"
+    """The same, unpacked on the way."""
 
 
 KERNELS = tuple(Kernel)
@@ -37,8 +40,8 @@ class Constants:
     ----------
     weight_mbu
         Achieved share of peak memory bandwidth while weights are read.
-    kv_mbu
-        The same for the KV cache in attention.
+    kv_mbu, eight_bit_kv_mbu
+        The same for the KV cache in attention, in 16 bit and in 8 bit.
     expert_mbu
         The same for routed experts (grouped matrix products read scattered blocks).
     mfu
@@ -56,6 +59,10 @@ class Constants:
     step_overhead_s, layer_overhead_s, expert_layer_overhead_s, sequence_overhead_s
         Host and launch time per step, per layer of a step, per layer with experts on top of that, and per running
         sequence [s].
+    uncaptured_layer_s
+        Launch time per layer of a step that holds more tokens than CUDA graphs are captured for, on top of that [s].
+    stream_token_s
+        Time in which the front end sends one token of one stream; it bounds the pace of a step [s].
     allreduce_latency_s
         Fixed time of one all-reduce [s]; two per layer with tensor parallelism.
     link_efficiency
@@ -67,29 +74,36 @@ class Constants:
     burst_share
         Share of a burst's prompts that a request finds before it on average, if a closed loop starts all its users
         at once as benchmarks do.
+    chain_share
+        Share of its own time by which a prompt waits for a neighbour's if all requests of a closed loop are of one
+        length, and so come back in the order in which they were answered.
     request_overhead_s, request_token_overhead_s
         Time of a request outside the engine's steps: HTTP, first detokenization; tokenization per prompt token [s].
     """
 
-    weight_mbu: float = 0.85
-    kv_mbu: float = 0.80
-    expert_mbu: float = 0.75
-    mfu: float = 0.62
+    weight_mbu: float = 0.87
+    kv_mbu: float = 0.82
+    eight_bit_kv_mbu: float = 0.65
+    expert_mbu: float = 0.80
+    mfu: float = 0.65
     low_precision_mfu: float = 0.55
-    expert_mfu: float = 0.30
-    attention_mfu: float = 0.45
+    expert_mfu: float = 0.27
+    attention_mfu: float = 0.50
     weight_only_slowdown: float = 1.15
     activation_passes: float = 10.0
-    expert_activation_passes: float = 20.0
-    step_overhead_s: float = 0.2e-3
+    expert_activation_passes: float = 10.0
+    step_overhead_s: float = 0.1e-3
     layer_overhead_s: float = 50e-6
     expert_layer_overhead_s: float = 35e-6
-    sequence_overhead_s: float = 15e-6
+    uncaptured_layer_s: float = 200e-6
+    sequence_overhead_s: float = 10e-6
+    stream_token_s: float = 35e-6
     allreduce_latency_s: float = 7e-6
-    link_efficiency: float = 0.45
-    prompt_share: float = 0.8
-    steps_before_prompt: float = 1.0
-    burst_share: float = 0.07
+    link_efficiency: float = 0.75
+    prompt_share: float = 0.85
+    steps_before_prompt: float = 1.25
+    burst_share: float = 0.06
+    chain_share: float = 0.4
     request_overhead_s: float = 0.015
     request_token_overhead_s: float = 1e-6
 
@@ -122,14 +136,32 @@ class Resolved:
         return _PRIOR_RANGES[metric]
 
 
+Release = tuple[int, ...]
 EARLIER_THAN = (0, 14)
 """vLLM releases before this one spend more host time per sequence (no asynchronous scheduling by default)."""
+EARLIER_RATIO = "ratio_before_0_14"
 
 
-def is_earlier(engine: EngineSpec) -> bool:
-    """Whether an engine is a vLLM release of the earlier generation; versions that cannot be read are not."""
-    parts = [int(part) for part in engine.version.split(".")[:2] if part.isdigit()]
-    return engine.id == "vllm" and len(parts) == len(EARLIER_THAN) and tuple(parts) < EARLIER_THAN
+def release_of(version: str) -> Release | None:
+    """First two numbers of a version; None if it has none.
+
+    >>> release_of("0.11.1"), release_of("nightly")
+    ((0, 11), None)
+    """
+    parts = [int(part) for part in version.split(".")[:2] if part.isdigit()]
+    return tuple(parts) if len(parts) == len(EARLIER_THAN) else None
+
+
+def is_earlier(engine: str, release: Release | None) -> bool:
+    """Whether a release is of vLLM's earlier generation; releases that are not known are not."""
+    return engine == "vllm" and release is not None and release < EARLIER_THAN
+
+
+def founding(calibrations: Sequence[Calibration], engine: str, release: Release | None) -> list[Calibration]:
+    """Records that hold for a release: those made for releases before some later one stand by themselves."""
+    of_engine = [c for c in calibrations if c.engine == engine]
+    before = [c for c in of_engine if c.before and release is not None and release < (release_of(c.before) or ())]
+    return before or [c for c in of_engine if not c.before]
 
 
 def resolve(
@@ -138,24 +170,27 @@ def resolve(
     gpu: GpuSpec,
     kernel: Kernel = Kernel.WIDE,
     *,
-    earlier: bool = False,
+    release: Release | None = None,
 ) -> Resolved:
     """Lay the records over the prior, the most specific last.
 
     A record may state a constant for one kind of kernel alone (``expert_mbu_4bit``); it wins over the plain one of
-    the same record. For engines of the earlier generation ``<name>_ratio_before_0_14`` multiplies the result.
+    the same record. For engines of the earlier generation ``<name>_ratio_before_0_14`` multiplies the result, again
+    for one kind of kernel alone if it says so (``expert_mbu_8bit_ratio_before_0_14``).
     """
     values = {name: getattr(Constants(), name) for name in NAMES}
     ratios = dict.fromkeys(NAMES, 1.0)
-    general = [c for c in calibrations if c.engine == engine and c.gpu is None and c.family is None]
-    family = [c for c in calibrations if c.engine == engine and c.family == gpu.family]
-    own = [c for c in calibrations if c.engine == engine and c.gpu == gpu.id]
+    holding = founding(calibrations, engine, release)
+    general = [c for c in holding if c.gpu is None and c.family is None]
+    family = [c for c in holding if c.family == gpu.family]
+    own = [c for c in holding if c.gpu == gpu.id]
     ranges: list[ErrorRange] = []
     for record in (*general, *family, *own):
         stated = dict(record.constants)
         for name in NAMES:
             values[name] = stated.get(f"{name}_{kernel}", stated.get(name, values[name]))
-            ratios[name] = stated.get(f"{name}_ratio_before_0_14", ratios[name])
+            plain = stated.get(f"{name}_{EARLIER_RATIO}", ratios[name])
+            ratios[name] = stated.get(f"{name}_{kernel}_{EARLIER_RATIO}", plain)
         ranges = [*record.ranges, *ranges]
     if own and own[-1].runs:
         evidence, detail = Evidence.MEASURED, f"{engine} was measured on {gpu.name} ({own[-1].runs} runs)"
@@ -164,6 +199,6 @@ def resolve(
         evidence, detail = Evidence.CALIBRATED, f"{engine} was measured on {gpu.family} GPUs ({runs} runs)"
     else:
         evidence, detail = Evidence.EXTRAPOLATED, f"{engine} on {gpu.name} rests on its datasheet alone"
-    if earlier:
+    if is_earlier(engine, release):
         values = {name: value * ratios[name] for name, value in values.items()}
     return Resolved(Constants(**values), evidence, detail, tuple(ranges))

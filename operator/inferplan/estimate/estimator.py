@@ -116,6 +116,8 @@ class Prediction:
     throughput_high: Floats
     slots: Floats
     running: Floats
+    met: Floats
+    """Running sequences as a running request meets them, itself included."""
     kv_occupancy: Floats
     utilization: Floats
     completed_rps: Floats
@@ -185,6 +187,7 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         throughput_high=low_high["throughput"][1],
         slots=slots,
         running=serving.running,
+        met=serving.met,
         kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table), 1.0), 1.0),
         utilization=serving.utilization,
         completed_rps=serving.completed_rps,
@@ -242,9 +245,19 @@ def sequences_beside(slots: Floats) -> Floats:
 
 
 def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) -> Floats:
-    """Sequences that really run at once: the batch limit, or fewer if the KV pool fills first, shape (n,)."""
+    """Sequences that really run at once, shape (n,).
+
+    Notes
+    -----
+    The batch limit, or fewer if the KV pool fills first. A batch run keeps the token budget of its steps full: of the
+    ``p + o`` tokens of a request o are decode steps, so at most ``budget x o / (p + o)`` sequences decode at once.
+    """
+    allowed = np.broadcast_to(np.asarray(load.max_num_seqs, dtype=np.float64), (len(table),))
+    if load.kind is LoadKind.OFFLINE and load.task is Task.GENERATION:
+        new_tokens, _ = prompt_tokens(table, load)
+        allowed = np.minimum(allowed, table.max_num_batched_tokens * output / (output + new_tokens))
     held = sequences_held(table, load.isl_mean + output / 2.0)
-    slots: Floats = np.maximum(np.minimum(np.broadcast_to(load.max_num_seqs, (len(table),)), held), 1.0)
+    slots: Floats = np.maximum(np.minimum(allowed, held), 1.0)
     return slots
 
 
@@ -315,7 +328,9 @@ def _latencies(
     """Means and percentiles of TTFT, TPOT and E2E."""
     overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
+    ttft_mean = ttft_mean + _chain_wait(table, load, prompt, serving)
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
+    luck_s, short = _prompt_luck(load, prompt, serving, output)
     random_slots = load.kind is LoadKind.OPEN_LOOP
     ttft: dict[int, Floats] = {}
     tpot: dict[int, Floats] = {}
@@ -330,17 +345,50 @@ def _latencies(
         ttft[q] = joint_quantile(ttft_mean, prompt.alone * longer_prompt, *waits)
         tpot[q] = serving.tpot_s
         if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
-            crowded = np.maximum(np.minimum(serving.running + NORMAL_QUANTILE[q] * spread, slots), serving.running)
+            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
             tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
+        crowding, unlucky = tpot[q] - serving.tpot_s, NORMAL_QUANTILE[q] * luck_s
+        tpot[q] = joint_quantile(serving.tpot_s, crowding, unlucky * short)
         decode = (output - 1.0) * serving.tpot_s
         e2e[q] = joint_quantile(
-            e2e_mean, ttft[q] - ttft_mean, decode * longer_output, (output - 1.0) * (tpot[q] - serving.tpot_s)
+            e2e_mean,
+            ttft[q] - ttft_mean,
+            decode * longer_output,
+            (output - 1.0) * crowding,
+            (output - 1.0) * unlucky,
         )
     return (
         Quantiles(ttft_mean, *(ttft[q] for q in PERCENTILES)),
         Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
         Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
     )
+
+
+def _prompt_luck(
+    load: ReplicaLoad, prompt: PromptTime, serving: Serving, output: Floats | float
+) -> tuple[Floats, Floats | float]:
+    """Spread of a request's time per token by how many prompts, and how long ones, fall among its tokens [s].
+
+    Notes
+    -----
+    On average n = b - 1 prompts of P each do. Their number has a variance of ``k n`` with k the burstiness of
+    arrivals; people who wait for their answers come as evenly as their outputs are equal. So
+    ``sigma = P sqrt(n (k + c^2)) / o`` with the prompts' coefficient of variation c. Short outputs vary more: the
+    second value is the factor of that, ``sqrt(E[o] E[1 / o])``, which hardly counts in their E2E.
+    """
+    if load.task is Task.CLASSIFICATION:
+        return np.zeros_like(serving.met), 1.0
+    of_outputs = lognormal_sigma(load.osl_mean, load.osl_p95)
+    of_prompts = np.expm1(np.square(lognormal_sigma(load.isl_mean, load.isl_p95)))
+    uneven: Floats | float = load.burstiness
+    if load.kind is not LoadKind.OPEN_LOOP:
+        uneven = np.minimum(np.expm1(np.square(of_outputs)), 1.0)
+    if load.kind is LoadKind.CLOSED_LOOP:
+        users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
+        uneven = np.minimum(uneven + 1.0 - np.minimum(serving.met / users, 1.0), 1.0)
+    number = np.maximum(serving.met - 1.0, 0.0)
+    each = prompt.added(serving.met, output) / output
+    return each * np.sqrt(number * (uneven + of_prompts)), np.exp(np.square(of_outputs) / 2.0)
 
 
 def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving: Serving) -> Floats | float:
@@ -350,6 +398,17 @@ def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving
     tokens, prefix = prompt_tokens(table, load)
     one = burst_prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=np.zeros(len(table)))
     return table.constant("burst_share") * np.maximum(serving.running - 1.0, 0.0) * one
+
+
+def _chain_wait(table: ReplicaTable, load: ReplicaLoad, prompt: PromptTime, serving: Serving) -> Floats | float:
+    """What requests of equal lengths wait for their neighbours' prompts beyond chance."""
+    if load.kind is not LoadKind.CLOSED_LOOP or not load.starts_together:
+        return 0.0
+    equal = np.asarray(load.osl_p95) <= np.asarray(load.osl_mean) * 1.001
+    neighbours = 1.0 - 1.0 / np.maximum(serving.running, 1.0)
+    gap = table.constant("request_overhead_s") + serving.tpot_s
+    chained = table.constant("chain_share") * neighbours * prompt.alone * prompt.alone / (prompt.alone + gap)
+    return np.where(equal, np.maximum(chained - serving.prompt_busy * serving.prompt_wait_s, 0.0), 0.0)
 
 
 def _excess(conditional_wait: Floats, chance: Floats, percentile: int) -> Floats:

@@ -82,8 +82,10 @@ def overhead_bytes(*, tp_size: Floats, layers: Floats, counts_graphs: Floats, is
 def counts_graphs(engine: EngineSpec) -> bool:
     """Whether an engine takes its CUDA graphs off the KV pool.
 
-    Versions that cannot be read count as new.
+    Versions that cannot be read count as new; without graphs there are none to take off.
     """
+    if engine.eager:
+        return False
     parts = [int(part) for part in engine.version.split(".")[:2] if part.isdigit()]
     return tuple(parts) >= GRAPHS_COUNTED_FROM if len(parts) == len(GRAPHS_COUNTED_FROM) else True
 

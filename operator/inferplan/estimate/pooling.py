@@ -77,6 +77,7 @@ def _serving(
     nothing = np.zeros_like(capacity)
     return Serving(
         running=completed * item.alone,
+        met=completed * item.alone,
         tpot_s=nothing,
         service_s=item.alone,
         step_wait_s=nothing,

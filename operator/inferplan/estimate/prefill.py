@@ -76,7 +76,7 @@ def prompt_time(
     return PromptTime(
         alone=chunks * mixed + attention,
         others=step.prompt_share * own,
-        packed=step.prompt_share * np.maximum(joined, own),
+        packed=step.prompt_share * joined,
         steps=chunks,
     )
 

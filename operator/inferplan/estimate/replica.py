@@ -19,7 +19,7 @@ from inferplan.domain.hardware import GpuSpec, LinkKind
 from inferplan.domain.model import DTYPE_BYTES, Dtype, LayerKind, ModelSpec, QuantizationMethod
 from inferplan.domain.units import GIB
 from inferplan.estimate import memory
-from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, is_earlier, resolve
+from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, release_of, resolve
 from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -32,6 +32,8 @@ LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES = 1024.0, 256.0
 """``max_num_seqs`` for which the sampler's memory is reserved, as the engine's defaults do by GPU."""
 
 
+NATIVE = frozenset({Kernel.EIGHT_BIT, Kernel.FOUR_BIT, Kernel.EXPERTS})
+WEIGHT_ONLY = (Kernel.UNPACKED, Kernel.UNPACKED_EXPERTS)
 RANGE_KEYS = tuple(
     (metric, load)
     for metric in ("ttft", "tpot", "e2e", "throughput")
@@ -86,6 +88,7 @@ class ReplicaTable:
     kv_window_bytes_per_token: Floats
     kv_window_tokens: Floats
     kv_state_bytes: Floats
+    kv_eight_bit: Floats
     always_bytes: Floats
     head_bytes: Floats
     routed_bytes: Floats
@@ -103,6 +106,8 @@ class ReplicaTable:
     bandwidth_bytes_per_s: Floats
     link_bytes_per_s: Floats
     max_num_batched_tokens: Floats
+    eager: Floats
+    serves: Floats
     has_head: Floats
     low_precision: Floats
     weight_only: Floats
@@ -162,7 +167,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     of_weights = {name: np.array(values, dtype=np.float64)[weight] for name, values in _weight_columns(weights).items()}
     of_gpus = {name: np.array(values, dtype=np.float64)[gpu] for name, values in _gpu_columns(gpus).items()}
     flat = [
-        resolve(calibrations, e.id, g, kernel, earlier=is_earlier(e))
+        resolve(calibrations, e.id, g, kernel, release=release_of(e.version))
         for e in engines
         for g in gpus
         for kernel in KERNELS
@@ -180,7 +185,9 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] * memory.VISIBLE_SHARE
-    sequences = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
+    by_default = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
+    limits = np.array([np.nan if e.max_num_seqs is None else float(e.max_num_seqs) for e in engines])[engine]
+    sequences = np.where(np.isnan(limits), by_default, np.minimum(limits, LARGE_GPU_SEQUENCES))
     pooling = of_weights["classifier"]
     in_layers = of_weights["loaded"] - of_weights["outer"]
     at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
@@ -212,6 +219,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         kv_window_bytes_per_token=window,
         kv_window_tokens=of_weights["window_tokens"],
         kv_state_bytes=of_weights["state"] / ranks,
+        kv_eight_bit=(kv_bytes < 2.0).astype(np.float64),  # noqa: PLR2004 - bytes of 16 bit
         always_bytes=of_weights["always"] / ranks,
         head_bytes=of_weights["head"] / tp_ * (1 - pooling),
         routed_bytes=of_weights["routed"] / ranks,
@@ -229,9 +237,11 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         bandwidth_bytes_per_s=of_gpus["bandwidth"],
         link_bytes_per_s=_link(gpus, tp, gpu),
         max_num_batched_tokens=batched,
+        eager=np.array([float(e.eager) for e in engines])[engine],
+        serves=np.array([float(e.serves) for e in engines])[engine],
         has_head=1 - pooling,
         low_precision=(peak[weight, gpu] > of_gpus["peak16"]).astype(np.float64),
-        weight_only=(kernel[weight, gpu] == KERNELS.index(Kernel.UNPACKED)).astype(np.float64),
+        weight_only=np.isin(kernel[weight, gpu], [KERNELS.index(kind) for kind in WEIGHT_ONLY]).astype(np.float64),
         evidence_code=np.array([float(EVIDENCE.index(r.evidence)) for r in flat])[pairs],
         pair=pairs,
         founded=Founded(
@@ -309,19 +319,25 @@ def _arithmetic(
             kind = kernel_of(method, gpu)
             own = gpu.peak(method.compute_dtype) or sixteen
             kinds[w, g] = KERNELS.index(kind)
-            expert_peaks[w, g] = own if kind in {Kernel.EIGHT_BIT, Kernel.FOUR_BIT} else sixteen
+            expert_peaks[w, g] = own if kind in NATIVE else sixteen
             peaks[w, g] = sixteen if method.experts_only else expert_peaks[w, g]
     return kinds, peaks, expert_peaks
 
 
 def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
-    """Which kernels multiply a format's weights on a GPU."""
+    """Which kernels multiply a format's weights on a GPU.
+
+    A GPU without a compute capability (not NVIDIA's) runs natively whatever its datasheet has a peak for.
+    """
     if method.weight_bits >= 16:  # noqa: PLR2004 - 16 bits per weight
         return Kernel.WIDE
     least = method.native_min_compute_capability
-    runs = least is not None and (gpu.compute_capability or 0) >= least and gpu.peak(method.compute_dtype) is not None
+    capable = least is not None and (gpu.compute_capability is None or gpu.compute_capability >= least)
+    runs = capable and gpu.peak(method.compute_dtype) is not None
     if not runs:
-        return Kernel.UNPACKED
+        return Kernel.UNPACKED_EXPERTS if method.experts_only else Kernel.UNPACKED
+    if method.experts_only:
+        return Kernel.EXPERTS
     return Kernel.FOUR_BIT if method.weight_bits < 8 else Kernel.EIGHT_BIT  # noqa: PLR2004 - bits per weight
 
 

@@ -4,9 +4,12 @@ A step runs ``b`` decoding sequences and ``p`` prompt tokens together (chunked p
 
     weights     = (always + head) / (bandwidth x weight_mbu) + touched experts / (bandwidth x expert_mbu)
     arithmetic  = (b + p) x FLOP per token / (peak x MFU)
-    step        = pp x [ (weights^4 + arithmetic^4)^(1/4) + KV reads + attention + all-reduces + host time ]
+    engine      = pp x [ (weights^4 + arithmetic^4)^(1/4) + KV reads + attention + all-reduces + host time ]
+    step        = (engine^4 + (b x stream)^4)^(1/4)
 
-The fourth-power mean is a smooth maximum: 19 % above either where both are equal, and the larger elsewhere.
+The fourth-power mean is a smooth maximum: 19 % above either where both are equal, and the larger elsewhere. The host
+time grows where a step holds more tokens than CUDA graphs are captured for, as all long prompts do. A front end that
+needs ``stream`` for each token that it sends bounds the pace of many streams, whatever the GPU does.
 
 References
 ----------
@@ -24,6 +27,10 @@ from inferplan.estimate.replica import ReplicaTable
 
 Floats = NDArray[np.float64]
 
+CAPTURED_TOKENS = 512.0
+"""Tokens up to which CUDA graphs are captured; larger steps are launched kernel by kernel."""
+WHOLE_SHARE = 0.5
+"""Share of the passes over activations that every tensor-parallel rank does in full (residuals, norms)."""
 ACTIVATION_BYTES = 2.0
 """Bytes of one activation value (16 bit)."""
 
@@ -66,6 +73,13 @@ def kv_read_bytes(table: ReplicaTable, context: Floats) -> Floats:
     )
 
 
+def kv_bandwidth(table: ReplicaTable) -> Floats:
+    """Bandwidth at which attention reads the KV cache [bytes/s], shape (n,)."""
+    achieved = np.where(table.kv_eight_bit > 0, table.constant("eight_bit_kv_mbu"), table.constant("kv_mbu"))
+    found: Floats = table.bandwidth_bytes_per_s * achieved
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class StepModel:
     """A step's coefficients for one set of replicas and one context length [s], shape (n,) each.
@@ -83,7 +97,10 @@ class StepModel:
     head_per_sequence: Floats
     kv_per_sequence: Floats
     fixed: Floats
+    uncaptured: Floats
+    eager: Floats
     per_sequence: Floats
+    per_stream: Floats
     moved_per_token: Floats
     prompt_share: Floats
     steps_before: Floats
@@ -97,7 +114,10 @@ class StepModel:
         memory = self.weights + self.routed * -np.expm1(tokens * self.left_log) if self.sparse else self.weights
         arithmetic = tokens * self.compute_per_token + b * self.head_per_sequence
         beside = b * (self.kv_per_sequence + self.per_sequence) + tokens * self.moved_per_token
-        return self.pp * (smooth_max(memory, arithmetic) + beside + self.fixed)
+        beyond = np.minimum((p + np.maximum(b - CAPTURED_TOKENS, 0.0)) / CAPTURED_TOKENS, 1.0)
+        beyond = np.maximum(beyond, self.eager)
+        stage = smooth_max(memory, arithmetic) + beside + self.fixed + self.uncaptured * beyond
+        return smooth_max(self.pp * stage, sequences * self.per_stream)
 
 
 def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel:
@@ -111,7 +131,7 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
     traffic = 2.0 * (table.tp - 1.0) / table.tp * ACTIVATION_BYTES * table.hidden
     reduces = 2.0 * stage_layers * several
     passes = (
-        c("activation_passes") * table.layers
+        c("activation_passes") * table.layers * (WHOLE_SHARE + (1.0 - WHOLE_SHARE) / table.tp)
         + c("expert_activation_passes") * table.expert_layers * table.experts_per_token
     )
     context = np.asarray(context_tokens, dtype=np.float64)
@@ -127,12 +147,15 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
             + table.expert_flop_per_token / (table.peak_expert_flops_per_s * c("expert_mfu"))
         ),
         head_per_sequence=table.head_flop_per_token / (table.peak_attention_flops_per_s * c("mfu")),
-        kv_per_sequence=kv_read_bytes(table, context) / (bandwidth * c("kv_mbu")),
+        kv_per_sequence=kv_read_bytes(table, context) / kv_bandwidth(table),
         fixed=c("step_overhead_s")
         + c("layer_overhead_s") * stage_layers
         + c("expert_layer_overhead_s") * table.expert_layers / table.pp
         + reduces * c("allreduce_latency_s"),
+        uncaptured=c("uncaptured_layer_s") * stage_layers,
+        eager=table.eager,
         per_sequence=c("sequence_overhead_s"),
+        per_stream=c("stream_token_s") * table.serves,
         moved_per_token=reduces * traffic / (table.link_bytes_per_s * c("link_efficiency"))
         + ACTIVATION_BYTES * table.hidden * passes / (table.pp * bandwidth),
         prompt_share=c("prompt_share"),

@@ -1,8 +1,11 @@
 """Continuous batching in steady state: how many sequences run, how fast, and when it is too much.
 
-Every request occupies one of ``B`` slots for its prompt and its ``o`` output tokens. While ``b`` sequences run, the
-prompts of the others' successors stretch the steps, so the mean time per output token is
+Every request occupies one of ``B`` slots for its prompt and its ``o`` output tokens. While ``b`` sequences run beside
+each other, the prompts of the others' successors stretch the steps, so the mean time per output token is
 ``step(b) + (b - 1) / o x prompt``. How many run follows from Little's law as a fixed point.
+
+A running request always meets itself, so it meets more than run on average: with Poisson arrivals all that run on
+average and itself; of N people itself and what the N - 1 others have running.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ class Serving:
     Parameters
     ----------
     running
-        Mean number of running sequences.
+        Mean number of running sequences over time.
+    met
+        Mean number of running sequences as a running request meets them, itself included.
     tpot_s
         Mean time per output token.
     service_s
@@ -48,6 +53,7 @@ class Serving:
     """
 
     running: Floats
+    met: Floats
     tpot_s: Floats
     service_s: Floats
     step_wait_s: Floats
@@ -82,24 +88,25 @@ class Pace:
 
 
 def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: Floats) -> Pace:
-    """Work out the pace with ``running`` sequences.
+    """Work out the pace while ``running`` sequences run together, the one asked about among them.
 
     Notes
     -----
     With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
-    ``prompt + (o - 1) step + (b - 1) P``, which conserves work; prompts keep the engine busy for
-    ``r = (b - 1) P / ((b - 1) P + o step)``; who finds other prompts waits ``P / (2 (1 - r))`` (M/D/1: half of the
-    one under way and the queue before it).
+    ``S = prompt + (o - 1) step + (b - 1) P``, which conserves work; the others' prompts keep the engine busy for
+    ``r = (b - 1) P / S``; who finds them waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue
+    before it).
     """
     step_s = step.time(running)
     added = prompt.added(running, output)
     others = np.maximum(running - 1.0, 0.0) * added
     tpot = step_s + others / output
-    busy = others / (others + output * step_s)
+    service = prompt.alone + (output - 1.0) * step_s + others
+    busy = others / service
     return Pace(
-        step_wait_s=step.steps_before * step_s * running / (1.0 + running),
+        step_wait_s=step.steps_before * step_s * np.maximum(running - 1.0, 0.0) / np.maximum(running, 1.0),
         tpot_s=tpot,
-        service_s=prompt.alone + (output - 1.0) * step_s + others,
+        service_s=service,
         prompt_busy=busy,
         prompt_wait_s=added / (2.0 * (1.0 - busy)),
     )
@@ -140,25 +147,32 @@ def closed_loop(
 
     Notes
     -----
-    The running batch b solves ``b (Z + R(b)) = N S(b)`` with response R and time in a slot S; where more would run
-    than there are slots, the rest waits: ``wait = N / capacity - Z - S``.
+    The running batch b solves ``b (Z + R) = N S`` with response R and time in a slot S, both while
+    ``1 + b (N - 1) / N`` run; where more would run than there are slots, the rest waits:
+    ``wait = N / capacity - Z - S``.
     """
+    others = np.maximum(1.0 - 1.0 / np.maximum(users, 1e-9), 0.0)
+
+    def met(running: Floats) -> Floats:
+        return np.minimum(1.0 + running * others, slots)
 
     def too_many(running: Floats) -> NDArray[np.bool_]:
-        now = pace(step, prompt, output, running)
+        now = pace(step, prompt, output, met(running))
         return running * (think_time_s + now.before_s + now.service_s) > users * now.service_s
 
     running = bisect(np.minimum(slots, users), too_many)
-    now = pace(step, prompt, output, running)
+    now = pace(step, prompt, output, met(running))
     capacity = slots / full.service_s
     queued = np.maximum(users / capacity - think_time_s - full.service_s - full.before_s, 0.0)
     completed = users / (think_time_s + now.before_s + now.service_s + queued)
     utilization = np.minimum(completed / capacity, 1.0)
-    return _serving(running, now, queued, (queued > 0).astype(np.float64), completed, capacity, utilization)
+    waiting = (queued > 0).astype(np.float64)
+    return _serving(running, met(running), now, queued, waiting, completed, capacity, utilization)
 
 
-def _serving(
+def _serving(  # noqa: PLR0913, PLR0917 - one argument per part of a steady state
     running: Floats,
+    met: Floats,
     now: Pace,
     slot_wait_s: Floats,
     slot_busy: Floats,
@@ -169,6 +183,7 @@ def _serving(
 ) -> Serving:
     return Serving(
         running=running,
+        met=met,
         tpot_s=now.tpot_s,
         service_s=now.service_s,
         step_wait_s=now.step_wait_s,
@@ -203,24 +218,28 @@ def open_loop(
 
     Notes
     -----
-    The running batch solves ``b = rate x S(b)``; beyond saturation it stays at the slots and utilization exceeds one.
+    The running batch solves ``b = rate x S(b + 1)``; beyond saturation it stays at the slots and utilization exceeds
+    one.
     """
 
+    def met(running: Floats) -> Floats:
+        return np.minimum(1.0 + running, slots)
+
     def too_many(running: Floats) -> NDArray[np.bool_]:
-        return running > rate_rps * pace(step, prompt, output, running).service_s
+        return running > rate_rps * pace(step, prompt, output, met(running)).service_s
 
     capacity = slots / full.service_s
     running = bisect(slots, too_many)
-    now = pace(step, prompt, output, running)
+    now = pace(step, prompt, output, met(running))
     utilization = rate_rps / capacity
     chance = slot_chance(utilization, slots)
     waits = slot_wait(utilization, slots, now.service_s, variability) / np.maximum(chance, 1e-12)
     completed = np.minimum(rate_rps, capacity)
-    return _serving(running, now, waits, chance, completed, capacity, utilization, variability)
+    return _serving(running, met(running), now, waits, chance, completed, capacity, utilization, variability)
 
 
 def offline(*, slots: Floats, full: Pace) -> Serving:
     """Everything is there at once: all slots run until the work is done."""
     capacity = slots / full.service_s
     nothing = np.zeros_like(capacity)
-    return _serving(slots, full, nothing, nothing, capacity, capacity, np.ones_like(capacity))
+    return _serving(slots, slots, full, nothing, nothing, capacity, capacity, np.ones_like(capacity))

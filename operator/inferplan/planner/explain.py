@@ -182,7 +182,7 @@ def _model(s: Subject) -> StepModel:
 def _step(s: Subject) -> Iterator[Step]:
     table, model = s.table, _model(s)
     constants = {name: _first(table.constant(name)) for name in NAMES}
-    bandwidth, running = _number(table.bandwidth_bytes_per_s), predict(table, s.load).running
+    bandwidth, running = _number(table.bandwidth_bytes_per_s), predict(table, s.load).met
     fit = f"calibration: {s.plan.estimate.evidence_detail}"
     yield Step(
         "Step",
@@ -271,7 +271,7 @@ def _prompt(s: Subject) -> Iterator[Step]:
 
 def _serving(s: Subject) -> Iterator[Step]:
     p, prompt, model, output = predict(s.table, s.load), _prompt_time(s), _model(s), _output(s)
-    running = p.running
+    running = p.met
     yield Step(
         "Serving",
         "Time per output token",

@@ -119,6 +119,13 @@ class Planner:
 
         A scenario with a full pin explains exactly that configuration.
         """
+        found = self.subject(scenario, inventory, tier)
+        return () if found is None else explain(found)
+
+    def subject(
+        self, scenario: Scenario, inventory: Inventory | None = None, tier: Tier | None = None
+    ) -> Subject | None:
+        """One tier's plan (the scenario's own by default) with what the estimator was asked; None if there is none."""
         attempt = self._attempt(scenario, inventory)
         wanted = tier or scenario.tier
         for found in self._choices(attempt, scenario):
@@ -126,8 +133,8 @@ class Planner:
                 plan = assemble(attempt.field, scenario, found)
                 load = replica_load(scenario, found.choice.replicas, found.choice.max_num_seqs)
                 row = attempt.field.replica.take(np.array([found.choice.row]))
-                return explain(Subject(scenario, plan, row, load))
-        return ()
+                return Subject(scenario, plan, row, load)
+        return None
 
     def _assembled(self, attempt: _Attempt, scenario: Scenario, choice: Choice) -> Plan:
         return assemble(attempt.field, scenario, TierChoice(Tier.BUDGET, choice, ()))

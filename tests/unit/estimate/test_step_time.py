@@ -76,7 +76,7 @@ def test_a_large_chunk_waits_for_arithmetic() -> None:
     flop = 2 * (6_738_415_616 - 2 * 32_000 * 4096)
     assert step.compute_per_token[0] == pytest.approx(flop / (989e12 * 0.5))
     assert step.time(ONE * 0, 8192.0)[0] == pytest.approx(
-        float(smooth_max(step.weights, 8192 * step.compute_per_token)[0] + step.fixed[0])
+        float(smooth_max(step.weights, 8192 * step.compute_per_token)[0] + step.fixed[0] + step.uncaptured[0])
     )
 
 

@@ -27,6 +27,7 @@ class CalibrationRecord(Sourced):
     engine: str
     gpu: str | None = None
     family: str | None = None
+    before: str = ""
     constants: dict[str, float]
     assumed: list[str] = Field(default_factory=list)
     ranges: list[Range] = Field(default_factory=list)
@@ -44,6 +45,7 @@ class CalibrationRecord(Sourced):
             gpu=self.gpu,
             family=self.family,
             constants=tuple(sorted(self.constants.items())),
+            before=self.before,
             assumed=tuple(self.assumed),
             ranges=tuple(
                 calibration.ErrorRange(r.metric, r.load, estimate.Evidence(r.evidence), r.low, r.high)

@@ -100,6 +100,7 @@ class Model(Sourced):
     extra_params: Count = 0
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
+    same_shape: list[Name] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     moe: Experts | None = None
     attention: list[Attention] = Field(default_factory=list)
@@ -134,6 +135,7 @@ class Model(Sourced):
             ),
             scores=tuple(score.to_domain() for score in self.scores),
             aliases=tuple(self.aliases),
+            same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
             extra_params=self.extra_params,
             not_sizable=self.not_sizable,

@@ -1,0 +1,1 @@
+"""Measured runs against predictions: read them, match their names, predict them, score the difference."""

@@ -1,0 +1,167 @@
+"""How wrong a fit is on runs that it has not seen: groups are left out, whole, and predicted by a fit of the rest."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inferplan.accuracy.fit_parameters import Design, Recipe
+from inferplan.accuracy.fit_points import Points, gather
+from inferplan.accuracy.fit_solve import Fitted, solve_again
+from inferplan.accuracy.groups import KINDS
+from inferplan.accuracy.matching import Case
+from inferplan.accuracy.outcome import RANGED
+from inferplan.domain.calibration import ErrorRange
+from inferplan.domain.estimate import Evidence
+
+Floats = NDArray[np.float64]
+
+FOLDS = 4
+"""Small groups are left out several at a time."""
+LARGE_GROUP, LARGE_GPU = 80, 15
+"""Runs from which on a group, and a GPU, is left out alone."""
+
+
+class LeftOut(enum.StrEnum):
+    """What is left out together."""
+
+    PAIR = "pair"
+    """All runs of a model family on a GPU."""
+    FAMILY = "family"
+    """All runs of a model family."""
+    GPU = "gpu"
+    SOURCE = "source"
+
+
+KEYS: dict[LeftOut, Callable[[Case], str]] = {
+    LeftOut.PAIR: lambda case: f"{case.gpu.id} {case.model.family}",
+    LeftOut.FAMILY: lambda case: case.model.family,
+    LeftOut.GPU: lambda case: case.gpu.id,
+    LeftOut.SOURCE: lambda case: case.run.source_id,
+}
+
+
+def folds(cases: Sequence[Case], of: LeftOut) -> tuple[tuple[int, ...], ...]:
+    """Places of the cases that are left out together, fold by fold.
+
+    Notes
+    -----
+    Large groups make a fold of their own; the others are dealt out over
+    :data:`FOLDS` folds by size, the next one always to the smallest fold.
+    """
+    groups: dict[str, list[int]] = {}
+    for at, case in enumerate(cases):
+        groups.setdefault(KEYS[of](case), []).append(at)
+    alone, dealt = [], [list[int]() for _ in range(FOLDS)]
+    for _, places in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
+        if len(places) >= (LARGE_GPU if of is LeftOut.GPU else LARGE_GROUP):
+            alone.append(tuple(places))
+        else:
+            min(dealt, key=len).extend(places)
+    return (*alone, *(tuple(sorted(fold)) for fold in dealt if fold))
+
+
+def held_out_errors(points: Points, recipe: Recipe, whole: Fitted, of: LeftOut) -> Floats:
+    """Errors of all cases, each predicted by a fit without its group, shape (metrics, cases).
+
+    Parameters
+    ----------
+    whole
+        The fit of all cases, from which the others start.
+    """
+    known = {(p.name, p.level.value, p.key): v for p, v in zip(whole.design.parameters, whole.values, strict=True)}
+    errors = np.full((len(RANGED), len(points.cases)), np.nan)
+    for fold in folds(points.cases, of):
+        out = set(fold)
+        kept = gather([case for at, case in enumerate(points.cases) if at not in out])
+        if not kept.cases:
+            continue
+        found = solve_again(kept, recipe.design(kept.places), known)
+        unseen = gather([points.cases[at] for at in fold])
+        there: Design = recipe.design(unseen.places, found.design.parameters)
+        errors[:, list(fold)] = unseen.errors(there.constants(found.values))
+    return errors
+
+
+NOMINAL = 0.92
+"""Share of left-out errors within a range: a little more than the nine of ten that ranges promise."""
+GROUP_POWER = -0.25
+"""Weight of an error by the number of errors of its group (source, GPU, model family)."""
+THIN = 40
+"""Errors below which a range is that of all loads, widened."""
+THIN_FACTOR = 1.15
+NARROWEST = 1.08
+"""No range is narrower than what two runs of one point differ by."""
+METRICS = ("ttft", "tpot", "e2e", "throughput")
+
+
+def ranges(points: Points, by_evidence: dict[Evidence, tuple[Floats, NDArray[np.bool_]]]) -> tuple[ErrorRange, ...]:
+    """Factors around predictions that hold nine of ten left-out measurements, by metric, load and evidence.
+
+    Parameters
+    ----------
+    by_evidence
+        Left-out errors, shape (metrics, cases), and which cases stand for that evidence.
+
+    Notes
+    -----
+    Quantiles of ``measured / predicted`` over cases, a case counting ``n`` to the power of :data:`GROUP_POWER` in a
+    group (source, GPU, model family) of n.
+    """
+    weights = _group_weights(points.cases)
+    kinds = np.array([KINDS[case.load].value for case in points.cases])
+    found: list[ErrorRange] = []
+    widest: dict[str, tuple[float, float]] = {}
+    for evidence in (Evidence.MEASURED, Evidence.CALIBRATED, Evidence.EXTRAPOLATED):
+        if evidence not in by_evidence:
+            continue
+        errors, stands = by_evidence[evidence]
+        for number, metric in enumerate(METRICS):
+            usable = stands & np.isfinite(errors[number])
+            if not np.any(usable):
+                continue
+            low, high = _quantiles(errors[number][usable], weights[usable])
+            before = widest.get(metric, (1.0, 1.0))
+            low, high = min(low, before[0]), max(high, before[1])
+            widest[metric] = (low, high)
+            found.append(ErrorRange(metric, "*", evidence, low, high))
+            for kind in ("closed_loop", "open_loop", "offline"):
+                of_kind = usable & (kinds == kind)
+                if np.sum(of_kind) >= THIN:
+                    found.append(
+                        ErrorRange(metric, kind, evidence, *_quantiles(errors[number][of_kind], weights[of_kind]))
+                    )
+                else:
+                    found.append(ErrorRange(metric, kind, evidence, low / THIN_FACTOR, high * THIN_FACTOR))
+    return tuple(found)
+
+
+def _group_weights(cases: Sequence[Case]) -> Floats:
+    keys = [(case.run.source_id, case.gpu.id, case.model.family) for case in cases]
+    counts: dict[tuple[str, str, str], int] = {}
+    for key in keys:
+        counts[key] = counts.get(key, 0) + 1
+    return np.array([counts[key] ** GROUP_POWER for key in keys])
+
+
+def _quantiles(errors: Floats, weights: Floats) -> tuple[float, float]:
+    """Low and high factor: weighted quantiles of measured over predicted."""
+    order = np.argsort(-errors)
+    ratios, share = np.exp(-errors[order]), np.cumsum(weights[order]) / np.sum(weights)
+    tail = (1.0 - NOMINAL) / 2.0
+    first, last = int(np.searchsorted(share, tail)), int(np.searchsorted(share, 1.0 - tail))
+    low, high = float(ratios[first]), float(ratios[min(last, len(ratios) - 1)])
+    return min(low, 1.0 / NARROWEST), max(high, NARROWEST)
+
+
+def median_percent(errors: Floats, chosen: NDArray[np.bool_]) -> dict[str, float]:
+    """Median absolute percentage error by metric, for the metrics that were measured on the chosen cases."""
+    found = {}
+    for number, metric in enumerate(METRICS):
+        values = errors[number][chosen & np.isfinite(errors[number])]
+        if len(values):
+            found[metric] = round(float(np.median(np.abs(np.expm1(values)))) * 100.0, 1)
+    return found

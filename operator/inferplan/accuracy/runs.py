@@ -1,0 +1,206 @@
+"""One measured operating point of one engine, and tables of them.
+
+The columns are those of a common schema for published LLM serving measurements; only a few have to be there. Cells are
+read leniently, since every source fills them in its own way; what cannot be read is not known.
+"""
+
+from __future__ import annotations
+
+import csv
+import enum
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from inferplan.accuracy.cells import MILLISECONDS, number, text, whole
+from inferplan.domain.errors import Fault, InputError
+
+
+class LoadType(enum.StrEnum):
+    """How the load of a run was made."""
+
+    STATIC_BATCH = "static_batch"
+    """One batch processed together; the value is its size."""
+    CLOSED_LOOP = "closed_loop_concurrency"
+    """So many requests always in flight."""
+    OPEN_LOOP = "open_loop_rate"
+    """So many requests per second."""
+    OFFLINE = "offline_max"
+    """Everything submitted at once; the value is how many, where known."""
+    STARTUP = "startup_memory_only"
+    """No traffic: what the engine logs when it starts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A measured latency over requests or over gaps [ms]; None where the source does not give it."""
+
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
+
+    @property
+    def typical(self) -> float | None:
+        """The mean or, where only that is given, the median."""
+        return self.p50 if self.mean is None else self.mean
+
+    @property
+    def is_median(self) -> bool:
+        """Whether the typical value is the median."""
+        return self.mean is None and self.p50 is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One row. Names are as the source gives them; empty text and None are "not known".
+
+    Parameters
+    ----------
+    length_fixed, prefix_caching, dataset, notes
+        Free text; :mod:`inferplan.accuracy.settings` reads what it needs out of them.
+    latency_metric
+        ``tpot`` (per request) or ``itl`` (over single gaps): what ``tpot`` holds.
+    mem_weights_gib, mem_kv_pool_gib, kv_pool_tokens
+        Per GPU, from the engine's log [GiB, GiB, tokens].
+    """
+
+    row_id: str
+    source_id: str
+    engine: str
+    engine_version: str
+    date: str
+    model: str
+    weight_quant: str
+    kv_dtype: str
+    gpu: str
+    gpu_count: int | None
+    tp: int | None
+    pp: int | None
+    dp: int | None
+    ep: int | None
+    load_type: str
+    load_value: float | None
+    running_batch_mean: float | None
+    input_tokens: float | None
+    output_tokens: float | None
+    length_fixed: str
+    prefix_caching: str
+    dataset: str
+    ttft: Measured
+    latency_metric: str
+    tpot: Measured
+    e2e: Measured
+    output_tok_s_total: float | None
+    req_s: float | None
+    mem_weights_gib: float | None
+    mem_kv_pool_gib: float | None
+    kv_pool_tokens: float | None
+    flag: str
+    notes: str
+
+
+_TEXT = (
+    "source_id",
+    "engine",
+    "engine_version",
+    "date",
+    "model",
+    "weight_quant",
+    "kv_dtype",
+    "gpu",
+    "load_type",
+    "length_fixed",
+    "prefix_caching",
+    "dataset",
+    "latency_metric",
+    "flag",
+    "notes",
+)
+_WHOLE = ("gpu_count", "tp", "pp", "dp", "ep")
+_NUMBERS = (
+    "load_value",
+    "running_batch_mean",
+    "input_tokens",
+    "output_tokens",
+    "output_tok_s_total",
+    "req_s",
+    "mem_weights_gib",
+    "mem_kv_pool_gib",
+    "kv_pool_tokens",
+)
+_LATENCIES = {"ttft": "ttft_ms", "tpot": "itl_or_tpot_ms", "e2e": "e2e_ms"}
+_STATISTICS = ("mean", "p50", "p90", "p95", "p99")
+_ENDLESS = frozenset({"inf", "infinity", "infinite"})
+"""Arrival rates that mean everything at once."""
+NEEDED = ("engine", "model", "gpu", "load_type")
+"""Columns without which nothing can be predicted."""
+COLUMNS = (
+    "row_id",
+    *_TEXT,
+    *_WHOLE,
+    *_NUMBERS,
+    *(f"{prefix}_{statistic}" for prefix in _LATENCIES.values() for statistic in _STATISTICS),
+)
+"""Columns that are read; others are passed over."""
+
+
+def make_run(cells: Mapping[str, str | None], default_id: str) -> Run:
+    """Make a run from cells by column; columns may be missing."""
+    latencies: dict[str, Any] = {
+        field: Measured(*(number(cells.get(f"{prefix}_{statistic}"), MILLISECONDS) for statistic in _STATISTICS))
+        for field, prefix in _LATENCIES.items()
+    }
+    readers: tuple[tuple[tuple[str, ...], Callable[[str | None], Any]], ...] = (
+        (_TEXT, text),
+        (_WHOLE, whole),
+        (_NUMBERS, number),
+    )
+    values = {name: read(cells.get(name)) for names, read in readers for name in names}
+    if values["load_type"] == LoadType.OPEN_LOOP and text(cells.get("load_value")).casefold() in _ENDLESS:
+        values["load_type"] = LoadType.OFFLINE.value
+    return Run(row_id=text(cells.get("row_id")) or default_id, **values, **latencies)
+
+
+def read_table(data: bytes, origin: str) -> tuple[Run, ...]:
+    """Read a CSV table of runs.
+
+    Parameters
+    ----------
+    origin
+        Name of the file, for faults.
+
+    Raises
+    ------
+    InputError
+        If it is no UTF-8 text, no CSV, has no rows, or lacks a column that is needed.
+    """
+    try:
+        content = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError([Fault(origin, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")]) from error
+    if "\0" in content:
+        raise InputError([Fault(origin, "holds zero bytes, so it is no table")])
+    reader = csv.reader(io.StringIO(content))
+    try:
+        lines = list(reader)
+    except csv.Error as error:
+        raise InputError([Fault(f"{origin}:{reader.line_num}", f"is not CSV: {error}")]) from error
+    header = [name.strip().casefold() for name in lines[0]] if lines else []
+    faults = [
+        Fault(origin, f'has no column "{name}"', _near(name, header)) for name in NEEDED if name not in header
+    ] + [Fault(origin, f'has the column "{name}" twice') for name in COLUMNS if header.count(name) > 1]
+    if faults:
+        raise InputError(faults)
+    rows = [(index, cells) for index, cells in enumerate(lines[1:], start=2) if any(cell.strip() for cell in cells)]
+    if not rows:
+        raise InputError([Fault(origin, "has no rows")])
+    return tuple(make_run(dict(zip(header, cells, strict=False)), f"row {index}") for index, cells in rows)
+
+
+def _near(name: str, header: list[str]) -> str:
+    close = get_close_matches(name, header, 1)
+    return f'did you mean "{close[0]}"?' if close else f"needed: {', '.join(NEEDED)}"

@@ -1,0 +1,190 @@
+"""The fit: what it recovers, what it leaves alone, what it leaves out, and what it writes down."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inferplan.accuracy.fit_engine import Checked, Generation, calibrate, fit_for, generation_of, recipe_for
+from inferplan.accuracy.fit_held_out import LARGE_GROUP, LeftOut, folds, median_percent
+from inferplan.accuracy.fit_parameters import CEILINGS, Level, Recipe, design, everything, place_of
+from inferplan.accuracy.fit_points import gather
+from inferplan.accuracy.fit_records import own_records, records_of
+from inferplan.accuracy.fit_text import calibration_text
+from inferplan.accuracy.matching import Case, Matcher
+from inferplan.accuracy.outcome import Metric, answer
+from inferplan.accuracy.runs import Run
+from inferplan.catalog import load_catalog, load_yardsticks
+from inferplan.catalog.measurements import load_measurements
+from inferplan.catalog.schema import CalibrationRecord
+from inferplan.domain.calibration import Calibration
+from inferplan.domain.estimate import Evidence
+from inferplan.estimate.constants import NAMES, resolve
+from tests.unit.accuracy.tables import make_row
+
+pytest.importorskip("scipy")
+
+CATALOG = load_catalog()
+MATCHER = Matcher(CATALOG, load_yardsticks())
+SLOWER = 1.3
+LOADS = ("1", "4", "16", "32", "64")
+TPOT_ALONE = {"ttft_ms_mean": "", "e2e_ms_mean": "", "output_tok_s_total": ""}
+
+
+def slowed(factor: float = SLOWER, **cells: str) -> list[Run]:
+    """Runs whose every token took ``factor`` times as long as is predicted."""
+    rows = [make_row(**{**TPOT_ALONE, "row_id": load, "load_value": load, **cells}) for load in LOADS]
+    found = []
+    for row, told in zip(rows, answer(rows, MATCHER, CATALOG.calibrations), strict=True):
+        value = told.value(Metric.TPOT)
+        assert value is not None
+        found.append(replace(row, tpot=replace(row.tpot, mean=factor * value.expected)))
+    return found
+
+
+def cases_of(rows: list[Run]) -> list[Case]:
+    return list(MATCHER.match(rows).cases)
+
+
+def own(rows: list[Run]) -> tuple[Checked, tuple[Calibration, ...]]:
+    checked = calibrate(cases_of(rows), Generation.VLLM, recipe_for(Generation.VLLM, CATALOG), check=False)
+    assert checked is not None
+    return checked, own_records(checked, CATALOG, load_measurements(), "2026-01-31")
+
+
+def over(records: tuple[Calibration, ...]) -> tuple[Calibration, ...]:
+    """Our records with others laid over them."""
+    ours = {record.id: record for record in CATALOG.calibrations}
+    return tuple({**ours, **{record.id: record for record in records}}.values())
+
+
+def mean_error(rows: list[Run], calibrations: tuple[Calibration, ...]) -> float:
+    errors = []
+    for row, told in zip(rows, answer(rows, MATCHER, calibrations), strict=True):
+        value = told.value(Metric.TPOT)
+        assert value is not None
+        assert row.tpot.mean is not None
+        errors.append(value.expected / row.tpot.mean - 1.0)
+    return float(np.mean(errors))
+
+
+def test_slower_runs_make_slower_constants_for_their_gpu_and_no_other() -> None:
+    rows = slowed()
+    _, records = own(rows)
+    assert [record.id for record in records] == [f"vllm-{cases_of(rows)[0].gpu.id}"]
+    assert mean_error(rows, CATALOG.calibrations) == pytest.approx(1 / SLOWER - 1, abs=1e-6)
+    assert abs(mean_error(rows, over(records))) < 0.06
+    elsewhere = [make_row(gpu="A100-80GB-SXM")]
+    there = [answer(elsewhere, MATCHER, c)[0].value(Metric.TPOT) for c in (CATALOG.calibrations, over(records))]
+    assert there[0] == there[1]
+
+
+def test_runs_as_predicted_change_nothing() -> None:
+    checked, records = own(slowed(1.0))
+    assert np.abs(checked.fitted.values).max() < 1e-3
+    gpu = CATALOG.gpu(str(records[0].gpu))
+    assert gpu is not None
+    before, after = (resolve(c, "vllm", gpu).constants for c in (CATALOG.calibrations, over(records)))
+    for name in NAMES:
+        assert getattr(after, name) == pytest.approx(getattr(before, name), rel=2e-3), name
+
+
+def test_a_run_that_is_far_off_is_not_heeded() -> None:
+    rows = slowed(1.0)
+    rows[2] = replace(rows[2], tpot=replace(rows[2].tpot, mean=5.0 * (rows[2].tpot.mean or 0.0)))
+    checked, records = own(rows)
+    assert checked.fitted.set_aside == 1
+    assert abs(mean_error(rows[:2], over(records))) < 0.02
+
+
+def test_the_evidence_of_a_users_own_gpu_names_his_runs() -> None:
+    _, records = own(slowed(gpu="L40S-48GB", model="meta-llama/Llama-3.1-8B-Instruct"))
+    gpu = CATALOG.gpu("l40s")
+    assert gpu is not None
+    assert resolve(CATALOG.calibrations, "vllm", gpu).evidence is not Evidence.MEASURED
+    found = resolve(over(records), "vllm", gpu)
+    assert found.evidence is Evidence.MEASURED
+    assert f"({len(LOADS)} runs)" in found.detail
+
+
+def test_no_share_of_a_peak_exceeds_its_ceiling() -> None:
+    places = [place_of(case) for case in cases_of(slowed())]
+    layout = Recipe("vllm").design(places)
+    constants = layout.constants(np.array([parameter.start + 3.0 for parameter in layout.parameters]))
+    assert np.all(constants <= CEILINGS)
+
+
+def test_a_constant_is_the_sum_of_its_terms() -> None:
+    place = place_of(cases_of(slowed())[0])
+    layout = design(everything([place], "vllm"), [place], np.zeros((1, len(NAMES))))
+    values = np.array([p.start + (0.1 if p.name == "mfu" else 0.0) for p in layout.parameters])
+    terms = sum(p.name == "mfu" for p in layout.parameters)
+    assert {p.level for p in layout.parameters if p.name == "mfu"} == {Level.EVERYWHERE, Level.FAMILY, Level.GPU}
+    moved, before = (layout.constants(v)[0, NAMES.index("mfu")] for v in (values, values - 0.1 * (values != 0)))
+    start = np.array([p.start for p in layout.parameters])
+    before = layout.constants(start)[0, NAMES.index("mfu")]
+    assert moved == pytest.approx(before * np.exp(0.1 * terms))
+
+
+def test_flagged_runs_and_those_without_a_layout_are_not_fitted() -> None:
+    fit, flagged, loose = cases_of([make_row(), make_row(flag="overload"), make_row(tp="", gpu_count="1")])
+    assert [fit_for(case) for case in (fit, flagged, loose)] == [True, False, False]
+
+
+def test_engines_before_the_second_scheduler_are_calibrated_apart() -> None:
+    old, new, tgi = cases_of([make_row(engine_version="0.6.3"), make_row(), make_row(engine="tgi", engine_version="")])
+    assert [generation_of(case) for case in (old, new, tgi)] == [
+        Generation.VLLM_LEGACY,
+        Generation.VLLM,
+        Generation.TGI,
+    ]
+
+
+@pytest.mark.parametrize("of", list(LeftOut))
+def test_groups_are_left_out_whole_and_every_run_once(of: LeftOut) -> None:
+    gpus = ("H100-80GB-SXM", "A100-80GB-SXM", "H200-141GB-SXM")
+    cases = cases_of([make_row(gpu=gpus[i % 3], source_id=f"s{i % 7}") for i in range(2 * LARGE_GROUP)])
+    found = folds(cases, of)
+    assert sorted(at for fold in found for at in fold) == list(range(len(cases)))
+    key = {LeftOut.GPU: lambda c: c.gpu.id, LeftOut.SOURCE: lambda c: c.run.source_id}.get(of)
+    if key is not None:
+        for fold in found:
+            inside = {key(cases[at]) for at in fold}
+            outside = {key(case) for at, case in enumerate(cases) if at not in fold}
+            assert not inside & outside
+
+
+def test_records_are_read_back_as_they_were_written() -> None:
+    _, records = own(slowed())
+    whole = calibrate(cases_of(slowed()), Generation.VLLM, recipe_for(Generation.VLLM, None), check=False)
+    assert whole is not None
+    records = (*records_of(whole, load_measurements(), "2026-01-31"), *records)
+    tables = tomllib.loads(calibration_text(records))["records"]
+    read = [CalibrationRecord.model_validate(table).to_domain() for table in tables]
+    assert read == [
+        replace(
+            record,
+            constants=tuple(sorted(record.constants)),
+            error_in_sample_percent=tuple(sorted(record.error_in_sample_percent)),
+            error_out_of_sample_percent=tuple(sorted(record.error_out_of_sample_percent)),
+        )
+        for record in records
+    ]
+
+
+def test_a_fit_that_stands_by_itself_explains_its_runs() -> None:
+    rows = slowed(1.1)
+    checked = calibrate(cases_of(rows), Generation.VLLM, recipe_for(Generation.VLLM, None), check=False)
+    assert checked is not None
+    records = records_of(checked, load_measurements(), "2026-01-31")
+    assert [(record.id, record.runs) for record in records] == [
+        ("vllm", len(rows)),
+        ("vllm-hopper", len(rows)),
+        ("vllm-h100-80gb-sxm", len(rows)),
+    ]
+    assert median_percent(checked.in_sample, np.ones(len(rows), dtype=np.bool_))["tpot"] < 8.0
+    points = gather(cases_of(rows))
+    assert np.nanmax(np.abs(points.errors(checked.fitted.constants))) < 0.3
