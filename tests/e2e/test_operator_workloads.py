@@ -137,10 +137,11 @@ def test_a_name_that_somebody_else_has_is_never_taken(place: Place) -> None:
     }
     theirs = place.api.create(taken)
     place.apply("chat", **SMALL)
-    status = place.wait("chat", "Ready", "False", reason="ApplyFailed")
+    status = place.wait("chat", "Stalled", reason="NameTaken")
     message = {one["type"]: one["message"] for one in status["conditions"]}["WorkloadAvailable"]
     assert "Service chat belongs to somebody else" in message
     assert place.api.get("v1", "Service", "chat", place.namespace) == theirs
+    assert place.find("Deployment", "chat") is None
 
     place.api.delete("v1", "Service", "chat", place.namespace)
     place.wait("chat", "Ready", timeout_s=30.0)

@@ -42,36 +42,34 @@ class Applier:
         Raises
         ------
         ApiError, NameTakenError
-            At the first step that is refused; those before it are done.
+            At the first step that is refused; those before it are done. Nothing is done where a name is taken.
         """
+        for step in work.steps:
+            if not step.uid:
+                await self._refuse_foreign(step, uid)
         done = []
         for child in work.prune:
             await self._delete(child)
         for step in work.steps:
-            await self._apply(key, uid, step)
+            await self._apply(key, step)
             metrics.APPLIES.labels(step.kind.name, step.reason).inc()
             done.append(step)
         return done
 
-    async def make_sure(self, key: Key, uid: str, work: Work) -> None:
+    async def make_sure(self, key: Key, work: Work) -> None:
         """Apply what this process has not applied yet."""
         for step in work.unsure:
-            await self._apply(key, uid, step)
+            await self._apply(key, step)
 
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a scenario."""
         self.applied.pop(key, None)
 
-    async def _apply(self, key: Key, uid: str, step: Step) -> None:
+    async def _apply(self, key: Key, step: Step) -> None:
         path = step.kind.path(step.name.namespace, step.name.name)
         body = dict(step.body)
         if step.uid:
             body["metadata"] = {**body["metadata"], "uid": step.uid}
-        else:
-            # The watch shows only objects with our label: one without it may be there all the same.
-            found = await self._client.find(path)
-            if found is not None:
-                self._refuse_foreign(step, read_child(step.kind, found), uid)
         try:
             answer = await self._client.apply(path, body, force=bool(step.uid))
         except ApiError as error:
@@ -87,8 +85,11 @@ class Applier:
         applied = fingerprint(step.body), answer["metadata"]["uid"]
         self.applied.setdefault(key, {})[step.name] = applied
 
-    def _refuse_foreign(self, step: Step, found: Child, uid: str) -> None:
-        if found.owner_uid != uid:
+    async def _refuse_foreign(self, step: Step, uid: str) -> None:
+        """Make sure that nobody has the name: the watch shows only objects with our label."""
+        body = await self._client.find(step.kind.path(step.name.namespace, step.name.name))
+        found = None if body is None else read_child(step.kind, body)
+        if found is not None and found.owner_uid != uid:
             message = f"{step.name} belongs to {found.owner or 'somebody else'}"
             raise NameTakenError(message)
 

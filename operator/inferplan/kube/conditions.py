@@ -53,6 +53,13 @@ class Facts:
         """Whether the plan is put to work."""
         return self.choice.plan is not None and self.choice.stop is None
 
+    @property
+    def taken(self) -> str:
+        """Names that are needed and belong to somebody else's objects; empty if there are none."""
+        problem = self.view.problem
+        unlabelled = (problem.text,) if problem is not None and problem.name_taken else ()
+        return "; ".join(self.work.foreign or unlabelled)
+
 
 Rule = Callable[[Facts], State]
 
@@ -162,10 +169,10 @@ def workload_available(facts: Facts) -> State:  # noqa: PLR0911 - one return per
         return State(UNKNOWN, "LeftAlone", f"what ran before is left as it is: {work.detail}")
     if not facts.deploys:
         return State(FALSE, "NotDeployed", "nothing is deployed")
-    if work.foreign:
-        return State(FALSE, "NameTaken", "; ".join(work.foreign))
-    if view.problem:
-        return State(FALSE, "ApplyFailed", view.problem)
+    if facts.taken:
+        return State(FALSE, "NameTaken", facts.taken)
+    if view.problem is not None:
+        return State(FALSE, "ApplyFailed", view.problem.text)
     if work.is_available:
         return State(TRUE, "Available", work.detail or "everything is in place")
     return State(FALSE, "Progressing", work.detail or "being deployed")
@@ -224,8 +231,8 @@ def _stall(facts: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one retur
     if facts.choice.stop in {Stop.NO_GPUS, Stop.OVER_BUDGET, Stop.PRICE_UNKNOWN}:
         state = within_budget(facts) if facts.choice.stop is not Stop.NO_GPUS else plan_approved(facts)
         return facts.choice.stop.value, state.message
-    if facts.deploys and work.foreign:
-        return "NameTaken", "; ".join(work.foreign)
+    if facts.deploys and facts.taken:
+        return "NameTaken", facts.taken
     if facts.deploys and work.failed:
         return "RunFailed", work.failed
     return None

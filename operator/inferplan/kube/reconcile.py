@@ -38,7 +38,7 @@ from inferplan.kube.planning import Planning
 from inferplan.kube.pools import karpenter_pools, with_pools
 from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
 from inferplan.kube.status import changes, defect_status, make_status, paused_status
-from inferplan.kube.view import Previous, View, view
+from inferplan.kube.view import Previous, Problem, View, view
 from inferplan.kube.work import Step, Work, compare
 from inferplan.kube.world import CHILD_SETTLES_S, World, by_scenario
 from inferplan.pipeline import manifests
@@ -85,7 +85,7 @@ class Reconciler:
         self._applier = Applier(client, world)
         self._book = PriceBook()
         self._failures: dict[Key, int] = {}
-        self._problems: dict[Key, str] = {}
+        self._problems: dict[Key, Problem] = {}
         self.overlays: tuple[Overlay, ...] = ()
         self.pools: tuple[Body, ...] = ()
         self._inventory: tuple[tuple[object, ...], Inventory] | None = None
@@ -163,7 +163,7 @@ class Reconciler:
             return
         facts = await self._facts(body, seen)
         if facts.work.unsure:
-            await self._applier.make_sure(key, seen.uid, facts.work)
+            await self._applier.make_sure(key, facts.work)
             facts = await self._facts(body, seen)
         status = make_status(facts)
         told = happenings(facts, status) if changes(seen.previous.body, status) else []
@@ -194,7 +194,7 @@ class Reconciler:
             has_gpus=has_gpus,
             inventory_faults=self._world.faults(),
             price_faults=self._book.faults,
-            problem=self._problems.get(seen.key, ""),
+            problem=self._problems.get(seen.key),
         )
         choice = choose(seen, fits=_fits((planned.held or planned.fresh).chosen, cluster.inventory))
         wanted: Sequence[Manifest] | None = None
@@ -268,19 +268,19 @@ class Reconciler:
             self._inbox.add(key, FOREIGN_RETRY_S)
             return
         if work.waiting or not (work.steps or work.prune):
-            self._problem(key, "")
+            self._problem(key, None)
             return
         try:
             done = await self._applier.do(key, facts.view.uid, work)
         except NameTakenError as error:
-            self._problem(key, str(error))
+            self._problem(key, Problem(str(error), name_taken=True))
             self._inbox.add(key, FOREIGN_RETRY_S)
             return
         except ApiError as error:
             if not error.is_conflict:
-                self._problem(key, str(error))
+                self._problem(key, Problem(str(error)))
             raise
-        self._problem(key, "")
+        self._problem(key, None)
         await self._tell_done(facts, done)
         self._inbox.add(key, CHILD_SETTLES_S)
 
@@ -292,11 +292,11 @@ class Reconciler:
         if created:
             await tell(self._client, facts, Happening("Applied", f"applied {', '.join(created)}"))
 
-    def _problem(self, key: Key, text: str) -> None:
+    def _problem(self, key: Key, problem: Problem | None) -> None:
         """Remember what stood in the way; the next look tells it."""
-        if text != self._problems.get(key, ""):
-            if text:
-                self._problems[key] = text
+        if problem != self._problems.get(key):
+            if problem is not None:
+                self._problems[key] = problem
             else:
                 self._problems.pop(key, None)
             self._inbox.add(key)

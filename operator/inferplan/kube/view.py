@@ -92,6 +92,20 @@ class Previous:
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What stood in the way of applying.
+
+    Parameters
+    ----------
+    name_taken
+        A name belongs to an object that is not ours and has no label of ours, so that no watch shows it.
+    """
+
+    text: str
+    name_taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class View:
     """A scenario and what is known about it.
 
@@ -106,7 +120,7 @@ class View:
     fits
         The cluster has free GPUs for the plan, whatever source it was planned on.
     problem
-        What stood in the way of the last attempt to apply; empty if nothing did.
+        What stood in the way of the last attempt to apply; None if nothing did.
     """
 
     key: Key
@@ -122,7 +136,7 @@ class View:
     has_gpus: bool = True
     inventory_faults: tuple[str, ...] = ()
     price_faults: tuple[str, ...] = ()
-    problem: str = ""
+    problem: Problem | None = None
 
     @property
     def paused(self) -> bool:

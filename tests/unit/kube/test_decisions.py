@@ -21,7 +21,7 @@ from inferplan.kube.conditions import RULES, conditions
 from inferplan.kube.events import happenings
 from inferplan.kube.prices import STAND_IN
 from inferplan.kube.status import changes, defect_status, paused_status
-from inferplan.kube.view import timestamp, view
+from inferplan.kube.view import Problem, timestamp, view
 from inferplan.kube.work import Work
 from tests.unit.api.outcomes import make_cost, make_infeasible_outcome, make_outcome, make_plan
 from tests.unit.kube.test_work import NAME, child
@@ -195,6 +195,21 @@ def test_a_time_moves_only_with_its_status() -> None:
 def test_ready_follows_the_workload(work: Work, ready: tuple[str, str], reconciling: tuple[str, str]) -> None:
     found = conditions_of(status_after(make_view(make_body(), PLAN), work))
     assert (found["Ready"], found["Reconciling"]) == (ready, reconciling)
+
+
+@pytest.mark.parametrize(
+    ("problem", "ready", "stalled"),
+    [
+        (Problem("Service chat belongs to x", name_taken=True), ("False", "NameTaken"), ("True", "NameTaken")),
+        (Problem("patch deployments: forbidden"), ("False", "ApplyFailed"), ("False", "Progressing")),
+    ],
+    ids=["name taken", "refused"],
+)
+def test_what_stands_in_the_way_stalls_only_where_somebody_has_to_act(
+    problem: Problem, ready: tuple[str, str], stalled: tuple[str, str]
+) -> None:
+    found = conditions_of(status_after(make_view(make_body(), PLAN, problem=problem)))
+    assert (found["Ready"], found["Stalled"]) == (ready, stalled)
 
 
 def test_nothing_is_ever_stalled_and_under_way_at_once() -> None:
