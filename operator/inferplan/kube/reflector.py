@@ -20,6 +20,9 @@ from inferplan.kube.errors import ApiError, retry_delay_s
 Key = TypeVar("Key", bound=Hashable)
 Value = TypeVar("Value")
 
+ENDS_REMEMBERED = 1000
+"""In a busy cluster pods come and go by the thousand; answers are late by seconds at most."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -49,6 +52,8 @@ class Reflector(Generic[Key, Value]):
         self.listed = asyncio.Event()
         self.fault = ""
         """Why the values may be out of date; empty if they are not."""
+        self.ended: dict[str, int] = {}
+        """Versions of the last objects that are gone, by uid: news of them may come late."""
         self._client = client
         self._read = read
         self._changed = changed
@@ -113,11 +118,17 @@ class Reflector(Generic[Key, Value]):
                 self.take(body)
             elif event["type"] == "DELETED":
                 uid = body["metadata"]["uid"]
-                self._versions[uid] = version_of(body)
+                self._end(uid, version_of(body))
                 key = self._keys.pop(uid, None)
                 if key is not None:
                     self._drop(key)
         return version
+
+    def _end(self, uid: str, version: int) -> None:
+        self._versions.pop(uid, None)
+        self.ended[uid] = version
+        while len(self.ended) > ENDS_REMEMBERED:
+            del self.ended[next(iter(self.ended))]
 
     def take(self, body: Body) -> Key | None:
         """Take an object in, as the watch or the answer to a write has it.
@@ -125,7 +136,7 @@ class Reflector(Generic[Key, Value]):
         Either may come first: what is older than what is known, or than the object's end, is passed over.
         """
         uid, version = body["metadata"]["uid"], version_of(body)
-        if version < self._versions.get(uid, 0):
+        if version < self._versions.get(uid, self.ended.get(uid, 0)):
             return self._keys.get(uid)
         self._versions[uid] = version
         read = self._read(body)

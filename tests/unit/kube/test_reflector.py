@@ -126,6 +126,13 @@ def test_an_answer_that_comes_late_changes_nothing() -> None:
     assert made.values == {"a": 3, "b": 0}
 
 
+def test_of_objects_that_come_and_go_only_the_last_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reflector, "ENDS_REMEMBERED", 2)
+    news = [event(kind, obj(f"p{n}", 11 + n)) for n in range(5) for kind in ("ADDED", "DELETED")]
+    made, _ = run(Server([[]], [news]))
+    assert (made.values, made.ended) == ({}, {"p3": 14, "p4": 15})
+
+
 def test_a_scenario_that_is_gone_does_not_come_back_with_a_late_answer() -> None:
     async def made() -> World:
         return World(cast("Client", None), (), Inbox())
