@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
-import ctypes.util
 import gc
 import json
 import logging
@@ -20,7 +18,7 @@ from typing import Any, NoReturn
 from inferplan.catalog.loader import load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import InputError
-from inferplan.kube import health, metrics
+from inferplan.kube import health, heap, metrics
 from inferplan.kube.client import Client
 from inferplan.kube.credentials import login
 from inferplan.kube.errors import LeadershipLostError
@@ -40,8 +38,6 @@ RESYNC_EVERY_S = 600.0
 """Time also passes without events: prices grow stale."""
 EXIT_USAGE = 2
 EXIT_LOST = 3
-_ARENAS = 2
-_M_ARENA_MAX = -8
 
 logger = logging.getLogger("inferplan.kube")
 
@@ -50,7 +46,7 @@ def main() -> None:
     """Run the operator; the entry point of ``inferplan-operator``."""
     options = read_options()
     _set_up_logging(json_logs=options.json_logs)
-    _keep_memory_small()
+    heap.keep_small()
     try:
         asyncio.run(run(options))
     except InputError as error:
@@ -176,12 +172,6 @@ def _servers(options: Options, state: health.Health) -> Iterator[None]:
     finally:
         answering.shutdown()
         counting.shutdown()
-
-
-def _keep_memory_small() -> None:
-    """Let glibc keep two heaps instead of eight for each CPU: threads come and go here."""
-    with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(ctypes.util.find_library("c")).mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 class _JsonFormatter(logging.Formatter):

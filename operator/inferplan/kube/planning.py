@@ -19,7 +19,7 @@ from inferplan.domain.cluster import Inventory
 from inferplan.domain.model import Quantization
 from inferplan.domain.plan import Outcome, Plan
 from inferplan.domain.scenario import HardwareSource, Pin, Scenario
-from inferplan.kube import metrics
+from inferplan.kube import heap, metrics
 from inferplan.kube.claims import kind_of
 from inferplan.kube.client import Body
 from inferplan.pipeline import run
@@ -220,7 +220,7 @@ class Planning:
             return known[1]
         started = time.monotonic()
         found = await asyncio.get_running_loop().run_in_executor(
-            self._thread, answer, self._planner, self.catalog, question, resolved
+            self._thread, _answer_and_tidy, self._planner, self.catalog, question, resolved
         )
         metrics.PLAN_SECONDS.observe(time.monotonic() - started)
         self._answers[key] = (question, found)
@@ -249,6 +249,12 @@ def answer(planner: Planner, catalog: Catalog, question: Question, resolved: Res
     if fresh is None and held is None and question.inventory is not None:
         freed = planner.best(question.scenario, _all_free(question.inventory))
     return Planned(outcome, held, resolved.resolved, freed)
+
+
+def _answer_and_tidy(planner: Planner, catalog: Catalog, question: Question, resolved: ResolvedScenario) -> Planned:
+    found = answer(planner, catalog, question, resolved)
+    heap.give_back()
+    return found
 
 
 def _all_free(inventory: Inventory) -> Inventory:

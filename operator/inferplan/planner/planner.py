@@ -32,6 +32,8 @@ from inferplan.planner.targets import Ask
 from inferplan.planner.tiers import TierChoice, budget_choice, high_end_choice, recommended_choice
 from inferplan.planner.what_ifs import what_ifs
 
+_SHAPES_KEPT = 300_000
+"""Shapes of tables kept, 0.15 to 0.25 kB each, the oldest dropped: every image that a scenario names has its own."""
 _SUPPLIES_KEPT = 32
 """Price tables kept for scenarios with the same hardware policy and inventory."""
 
@@ -194,10 +196,14 @@ class Planner:
             model = custom_model(custom, self._catalog)
             return build_static(self._catalog, () if model is None else (model,), engines)
         key = (scenario.task.value, *(f"{engine.id} {engine.version} {engine.image}" for engine in engines))
-        if key not in self._static:
+        table = self._static.pop(key, None)
+        if table is None:
             models = tuple(replace(model, task=scenario.task) for model in self._catalog.models)
-            self._static[key] = build_static(self._catalog, models, engines)
-        return self._static[key]
+            table = build_static(self._catalog, models, engines)
+        self._static[key] = table
+        while len(self._static) > 1 and sum(len(kept.code) for kept in self._static.values()) > _SHAPES_KEPT:
+            del self._static[next(iter(self._static))]
+        return table
 
     def _engines(self, scenario: Scenario) -> tuple[EngineSpec, ...]:
         wanted = set(scenario.engine.allow)

@@ -15,6 +15,7 @@ from inferplan.domain.scenario import (
     Budget,
     CustomModel,
     Enforcement,
+    EnginePolicy,
     HardwarePolicy,
     HardwareSource,
     Lengths,
@@ -28,6 +29,7 @@ from inferplan.domain.scenario import (
     Tier,
 )
 from inferplan.planner import Planner
+from inferplan.planner import planner as planner_module
 from inferplan.planner.what_ifs import speculative_speedup
 from tests.builders import ELO, make_catalog, make_offering, make_scenario, make_workload
 
@@ -52,6 +54,16 @@ def test_the_high_end_has_the_best_model_that_the_budget_allows() -> None:
     chosen = PLANNER.plan(poor).chosen
     assert chosen is not None
     assert chosen.configuration.model.id == "meta-llama/Llama-2-7b-chat-hf"
+
+
+def test_tables_for_engines_of_ones_own_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(planner_module, "_SHAPES_KEPT", 1)
+    planner = Planner(make_catalog())
+    first = planner.plan(make_scenario())
+    for number in range(3):
+        planner.plan(make_scenario(engine=EnginePolicy(image=f"example.org/engine:{number}")))
+    assert [key[1].split(":")[-1] for key in planner._static] == ["2"]
+    assert planner.plan(make_scenario()) == first
 
 
 def test_every_remark_names_a_number() -> None:
