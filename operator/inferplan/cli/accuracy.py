@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inferplan.cli.options import Output, Overlay
 from inferplan.cli.output import Format, write_data, write_file, write_reports
-from inferplan.cli.plan import Overlay
 
 if TYPE_CHECKING:
     from inferplan.accuracy.moved import Moved
@@ -39,9 +39,7 @@ Facts = Annotated[
 
 def accuracy(
     runs: Runs,
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.TABLE,
+    output: Output = Format.TABLE,
     rows: Annotated[
         Path | None, typer.Option("--rows", metavar="FILE", help="Write each row's prediction to this CSV file.")
     ] = None,

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inferplan.cli.accuracy import Facts, Runs
+from inferplan.cli.options import Overlay
 from inferplan.cli.output import write_file
-from inferplan.cli.plan import Overlay
 from inferplan.domain.errors import Fault, InputError
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from inferplan.api.suggest import did_you_mean
+from inferplan.cli.options import Output, Overlay
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.cli.plan import Overlay
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.hardware import Offering
@@ -68,9 +68,7 @@ def check(
 def list_(
     kind: Annotated[Kind, typer.Argument(case_sensitive=False, help="What to list.")],
     match: Annotated[str, typer.Option("--match", "-m", help="Only records that contain this text.")] = "",
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.TABLE,
+    output: Output = Format.TABLE,
     catalog: Overlay = None,
 ) -> None:
     """List records of one kind."""
@@ -88,9 +86,7 @@ def list_(
 @app.command(epilog="Examples: `inferplan catalog show Qwen/Qwen3-8B`, `inferplan catalog show h100-80gb-sxm -o json`")
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Id, alias or product label of a record.")],
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.YAML,
+    output: Output = Format.YAML,
     catalog: Overlay = None,
 ) -> None:
     """Print one record with everything known about it and its sources."""

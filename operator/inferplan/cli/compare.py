@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
+from inferplan.cli.options import INFEASIBLE, Files, Nodes, Output, Overlay, Prices
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
 from inferplan.report.outline import Report
 
 EPILOG = """
@@ -21,9 +19,7 @@ EPILOG = """
 
 def compare(
     files: Files,
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.TABLE,
+    output: Output = Format.TABLE,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inferplan.api.suggest import did_you_mean
+from inferplan.cli.options import INFEASIBLE, Files, Nodes, OneTier, Output, Overlay, Prices
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.model import Quantization
@@ -43,18 +43,8 @@ def explain(
         str | None,
         typer.Option(metavar="TIER|MODEL,WEIGHTS,GPU,GPUS[,seqs=N][,replicas=N]", help="What to explain."),
     ] = None,
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.TABLE,
-    tier: Annotated[
-        Tier | None,
-        typer.Option(
-            "--tier",
-            case_sensitive=False,
-            metavar="TIER",
-            help="Budget, Recommended or HighEnd, whatever the scenario says.",
-        ),
-    ] = None,
+    output: Output = Format.TABLE,
+    tier: OneTier = None,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,

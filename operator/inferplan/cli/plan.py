@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from inferplan.cli.options import INFEASIBLE, Files, Nodes, OneTier, Output, Overlay, Prices
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.domain.scenario import Tier
-
-INFEASIBLE = 3
 
 EPILOG = """
 **Examples**
@@ -26,33 +23,12 @@ Exit status: 0 plan found, 1 defect of inferplan, 2 bad usage or input, 3 no pla
 worst).
 """
 
-Files = Annotated[list[str], typer.Argument(metavar="FILE", help="Scenario files; - reads standard input.")]
-Overlay = Annotated[
-    Path | None, typer.Option("--catalog", metavar="DIR", help="Your own models, GPUs or prices, laid over ours.")
-]
-Nodes = Annotated[
-    Path | None, typer.Option("--inventory", metavar="FILE", help="Nodes of a cluster (kubectl get nodes -o yaml).")
-]
-Prices = Annotated[
-    Path | None, typer.Option("--price-book", metavar="FILE", help="Prices that win over the catalog's.")
-]
-
 
 def plan(
     files: Files,
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.TABLE,
+    output: Output = Format.TABLE,
     explain: Annotated[bool, typer.Option("--explain", help="Every reason why others were turned down.")] = False,
-    tier: Annotated[
-        Tier | None,
-        typer.Option(
-            "--tier",
-            case_sensitive=False,
-            metavar="TIER",
-            help="Budget, Recommended or HighEnd, whatever the scenario says.",
-        ),
-    ] = None,
+    tier: OneTier = None,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from inferplan.cli.plan import INFEASIBLE, Nodes, Overlay, Prices
-from inferplan.domain.scenario import Tier
+from inferplan.cli.options import INFEASIBLE, Files, Nodes, OneTier, Overlay, Prices
 
 EPILOG = """
 **Examples**
@@ -28,23 +27,13 @@ Exit status: 0 everything rendered, 1 defect of inferplan, 2 bad usage or input,
 is, 3 no plan meets the scenario (of several: the worst).
 """
 
-Files = Annotated[list[str], typer.Argument(metavar="FILE", help="Scenario files; - reads standard input.")]
-
 
 def render(
     files: Files,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Write NAME.yaml for each scenario there.")
     ] = None,
-    tier: Annotated[
-        Tier | None,
-        typer.Option(
-            "--tier",
-            case_sensitive=False,
-            metavar="TIER",
-            help="Budget, Recommended or HighEnd, whatever the scenario says.",
-        ),
-    ] = None,
+    tier: OneTier = None,
     inventory: Nodes = None,
     catalog: Overlay = None,
     price_book: Prices = None,

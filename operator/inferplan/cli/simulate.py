@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from inferplan.cli.options import INFEASIBLE, Files, Nodes, OneTier, Output, Overlay, Prices
 from inferplan.cli.output import Format, write_data, write_reports
-from inferplan.cli.plan import INFEASIBLE, Files, Nodes, Overlay, Prices
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.model import Task
-from inferplan.domain.scenario import Scenario, Tier
+from inferplan.domain.scenario import Scenario
 
 if TYPE_CHECKING:
     from inferplan.planner.explain import Subject
@@ -29,13 +29,8 @@ MOST_REQUESTS = 200_000
 
 def simulate(
     files: Files,
-    output: Annotated[
-        Format, typer.Option("--output", "-o", case_sensitive=False, help="How to write the result.")
-    ] = Format.TABLE,
-    tier: Annotated[
-        Tier | None,
-        typer.Option("--tier", case_sensitive=False, metavar="TIER", help="Budget, Recommended or HighEnd."),
-    ] = None,
+    output: Output = Format.TABLE,
+    tier: OneTier = None,
     requests: Annotated[
         int, typer.Option("--requests", min=100, max=MOST_REQUESTS, help="How many requests of one replica.")
     ] = 3_000,
