@@ -93,6 +93,9 @@ GROUP_POWER = -0.25
 THIN = 40
 """Errors below which a range is that of all loads, widened."""
 THIN_FACTOR = 1.15
+GROWING = 1.4
+"""Errors of TTFT and E2E beyond this (a factor of four, as a logarithm) have no part in ranges: at the edge of
+saturation queues grow without bound, and how long a run lasted decides. Plans stay clear of it."""
 NARROWEST = 1.08
 """No range is narrower than what two runs of one point differ by."""
 METRICS = ("ttft", "tpot", "e2e", "throughput")
@@ -121,6 +124,8 @@ def ranges(points: Points, by_evidence: dict[Evidence, tuple[Floats, NDArray[np.
         errors, stands = by_evidence[evidence]
         for number, metric in enumerate(METRICS):
             usable = stands & np.isfinite(errors[number])
+            if metric in {"ttft", "e2e"}:
+                usable &= np.abs(np.nan_to_num(errors[number])) < GROWING
             if not np.any(usable):
                 continue
             low, high = _quantiles(errors[number][usable], weights[usable])
