@@ -192,6 +192,7 @@ class Reconciler:
             planned=planned,
             held=cluster.held,
             has_gpus=has_gpus,
+            left_out=cluster.left_out,
             inventory_faults=self._world.faults(),
             price_faults=self._book.faults,
             problem=self._problems.get(seen.key),
