@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from http import HTTPStatus
 
 from inferplan.kube import metrics
 from inferplan.kube.child import Child, ChildName, read_child
@@ -73,9 +72,6 @@ class Applier:
         try:
             answer = await self._client.apply(path, body, force=bool(step.uid))
         except ApiError as error:
-            if error.status == HTTPStatus.CONFLICT and not step.uid:
-                message = f"{step.name} was taken meanwhile: {error}"
-                raise NameTakenError(message) from error
             if error.is_invalid and step.uid and "immutable" in str(error):
                 logger.info("%s: %s cannot be changed, so it is made anew", key, step.name)
                 await self._client.delete(path, step.uid)

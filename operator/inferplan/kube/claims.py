@@ -90,6 +90,18 @@ class Seen:
     inventory: Inventory
     held: tuple[Held, ...]
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Why nodes with GPUs cannot be planned on, each reason with the first of its nodes and how many have it."""
+        names: dict[str, list[str]] = {}
+        for node in self.inventory.nodes:
+            if not node.usable:
+                names.setdefault(node.reason, []).append(node.name)
+        return tuple(
+            f"{found[0]}{f' and {len(found) - 1} more' if found[1:] else ''}: {reason}"
+            for reason, found in sorted(names.items())
+        )
+
 
 def seen_by(
     me: Rank, inventory: Inventory, pods: Mapping[Key, Mapping[str, int]], claims: Iterable[Claim], *, standing: bool

@@ -78,7 +78,8 @@ def inventory_known(facts: Facts) -> State:
     if view.inventory_faults:
         return State(FALSE, "CannotWatch", "; ".join(view.inventory_faults))
     if not view.has_gpus:
-        return State(TRUE, "NoGpus", "the cluster has no GPU that can be planned on")
+        said = "; ".join(("the cluster has no GPU that can be planned on", *view.left_out))
+        return State(TRUE, "NoGpus", said)
     return State(TRUE, "Watched", "nodes and pods are watched")
 
 

@@ -8,6 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+TOGETHER_S = 0.02
+"""Keys due within so short a time are due at once: the most urgent goes first, not the first that was added [s]."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Key:
@@ -54,8 +57,8 @@ class Inbox:
         """Wait for a scenario that is due, and take it out."""
         while True:
             now = time.monotonic()
-            due = [key for key, at in self._due.items() if at <= now]
-            if due:
+            if any(at <= now for at in self._due.values()):
+                due = [key for key, at in self._due.items() if at <= now + TOGETHER_S]
                 key = min(due, key=lambda one: (self.rank(one), one))
                 del self._due[key]
                 return key

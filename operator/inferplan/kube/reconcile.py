@@ -192,6 +192,7 @@ class Reconciler:
             planned=planned,
             held=cluster.held,
             has_gpus=has_gpus,
+            left_out=cluster.left_out,
             inventory_faults=self._world.faults(),
             price_faults=self._book.faults,
             problem=self._problems.get(seen.key),
@@ -255,9 +256,9 @@ class Reconciler:
         try:
             answer = await self._client.merge(path, {"metadata": {"uid": seen.uid}, "status": patch})
         except ApiError as error:
-            if error.is_gone or error.is_conflict:
-                return False  # another one may have its name; the watch says so
-            raise
+            if error.is_gone:
+                return False
+            raise  # a conflict, too: if another one has its name by now, the watch says so before the next try
         metrics.STATUS_WRITES.inc()
         self._world.see_scenario(answer)
         return True

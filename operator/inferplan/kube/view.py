@@ -115,6 +115,8 @@ class View:
         Why its spec cannot be planned; then there is no ``resource`` and nothing is planned.
     held
         GPUs of the cluster that others hold.
+    left_out
+        Why nodes with GPUs cannot be planned on.
     inventory_faults, price_faults
         Why nodes or prices may be out of date.
     fits
@@ -134,6 +136,7 @@ class View:
     planned: Planned | None = None
     held: tuple[Held, ...] = ()
     has_gpus: bool = True
+    left_out: tuple[str, ...] = ()
     inventory_faults: tuple[str, ...] = ()
     price_faults: tuple[str, ...] = ()
     problem: Problem | None = None

@@ -93,3 +93,14 @@ def test_a_node_that_is_not_ready_is_no_place_even_for_me() -> None:
 def test_a_claim_that_cannot_be_read_claims_nothing() -> None:
     assert claim_of(me(), {"gpu": "l4"}) is None
     assert claim_of(me(), {}) is None
+
+
+def test_nodes_that_cannot_be_planned_on_are_told_with_their_reason() -> None:
+    nodes = (
+        make_node("a"),
+        make_node("b", usable=False, reason="cordoned"),
+        make_node("c", usable=False, reason="not ready"),
+        make_node("d", usable=False, reason="cordoned"),
+    )
+    seen = seen_by(me(), Inventory(nodes, "test"), {}, (), standing=False)
+    assert seen.left_out == ("b and 1 more: cordoned", "c: not ready")

@@ -308,8 +308,11 @@ def test_events_tell_changes_and_only_changes() -> None:
 
 
 def test_a_plan_without_a_market_is_stopped_and_says_why() -> None:
-    status = status_after(make_view(make_body(), make_plan(source="Market"), has_gpus=False))
+    status = status_after(
+        make_view(make_body(), make_plan(source="Market"), has_gpus=False, left_out=("n1: cordoned",))
+    )
     assert conditions_of(status)["Stalled"] == ("True", "NoGpusInCluster")
     said = {one["type"]: one["message"] for one in status["conditions"]}
     assert said["PlanFeasible"] == "planned on the market, because the cluster has no GPU"
+    assert said["InventoryKnown"] == "the cluster has no GPU that can be planned on; n1: cordoned"
     assert f"inferplan.dev/approved-plan={make_plan().hash}" in said["PlanApproved"]

@@ -40,6 +40,19 @@ def test_what_is_due_later_lets_others_go_first_and_an_earlier_time_wins() -> No
     assert asyncio.run(run()) == [C, B, A]
 
 
+def test_of_those_that_were_added_in_one_breath_the_most_urgent_is_first_when_their_time_has_come() -> None:
+    async def run() -> list[Key]:
+        inbox = Inbox()
+        inbox.rank = {A: 3, B: 1, C: 2}.get
+        waiting = asyncio.create_task(taken(inbox, 3))
+        for key in (A, C, B):
+            inbox.add(key, 0.05)
+            await asyncio.sleep(0.002)
+        return await waiting
+
+    assert asyncio.run(run()) == [B, C, A]
+
+
 def test_one_that_waits_is_woken() -> None:
     async def run() -> list[Key]:
         inbox = Inbox()

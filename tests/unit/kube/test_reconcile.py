@@ -1,0 +1,73 @@
+"""Looking at scenarios when the API server does not do as it is asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+
+from inferplan.kube import errors
+from inferplan.kube.client import Body, Client
+from inferplan.kube.errors import ApiError
+from inferplan.kube.inbox import Inbox
+from inferplan.kube.reconcile import Reconciler
+from inferplan.kube.world import World
+from tests.builders import make_catalog
+from tests.unit.kube.views import make_body
+
+
+class Server:
+    """Refuses writes of a status as a script says, then takes them."""
+
+    def __init__(self, *refusals: int) -> None:
+        self.refusals = list(refusals)
+        self.statuses: list[Body] = []
+
+    async def merge(self, path: str, change: Mapping[str, Any]) -> Body:
+        assert path.endswith("/chat/status")
+        if self.refusals:
+            raise ApiError(self.refusals.pop(0), "refused")
+        self.statuses.append(change["status"])
+        body = make_body(change["status"], model={"allow": ["nobody/nothing"]})
+        body["metadata"]["resourceVersion"] = "2"
+        return body
+
+    async def create(self, path: str, body: Body) -> Body:
+        del path
+        return body
+
+
+def looked_at(server: Server, for_s: float = 0.2) -> Server:
+    async def look() -> None:
+        inbox = Inbox()
+        client = cast("Client", server)
+        world = World(client, (), inbox)
+        reconciler = Reconciler(client, world, inbox, make_catalog())
+        body = make_body(model={"allow": ["nobody/nothing"]})
+        body["metadata"]["resourceVersion"] = "1"
+        world.see_scenario(body)
+        running = asyncio.create_task(reconciler.run())
+        await asyncio.sleep(for_s)
+        running.cancel()
+
+    asyncio.run(look())
+    return server
+
+
+@pytest.fixture(autouse=True)
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(errors, "FIRST_DELAY_S", 0.001)
+
+
+@pytest.mark.parametrize("refusals", [(), (409,), (500, 409, 429)], ids=str)
+def test_a_status_that_was_refused_is_written_again(refusals: tuple[int, ...]) -> None:
+    (status,) = looked_at(Server(*refusals)).statuses
+    assert status["observedGeneration"] == 1
+    assert status["conditions"][0]["reason"] == "InvalidSpec"
+
+
+def test_the_status_of_a_scenario_that_is_gone_is_not_written_again() -> None:
+    server = looked_at(Server(404))
+    assert (server.refusals, server.statuses) == ([], [])
