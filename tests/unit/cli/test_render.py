@@ -43,8 +43,8 @@ def test_the_bytes_are_those_of_the_one_road(cli: Cli, examples: Path, name: str
 
 def test_nodes_of_the_inventory_are_chosen(cli: Cli, examples: Path) -> None:
     ended = cli("render", examples / "chatbot-scenario.yaml", "--inventory", examples / "nodes.yaml")
-    assert "NVIDIA-A100-SXM4-40GB" in ended.out
-    assert "p4d.24xlarge" in ended.out
+    assert "NVIDIA-L4" in ended.out
+    assert "g6.12xlarge" in ended.out
 
 
 def test_a_node_that_repels_the_pods_is_not_planned_on_until_it_is_tolerated(
