@@ -57,8 +57,8 @@ class Request:
 
     @property
     def is_forbidden(self) -> bool:
-        """Whether RBAC refused it."""
-        return self.status == FORBIDDEN
+        """Whether RBAC refused it; a namespace that is going refuses with the same status what RBAC has allowed."""
+        return self.status == FORBIDDEN and not self.reason.startswith("RBAC: allowed")
 
 
 class AuditLog:

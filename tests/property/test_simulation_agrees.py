@@ -23,7 +23,7 @@ from tests.builders import make_engine, make_gpu, make_method, make_mixtral, mak
 
 CALIBRATIONS = load_catalog().calibrations
 DRAWS, REQUESTS, WARM_UP = 30, 600, 150
-SINGLE = {"ttft": 0.60, "tpot": 0.35, "e2e": 0.35}
+SINGLE = {"ttft": 0.70, "tpot": 0.35, "e2e": 0.35}
 """Largest |closed / simulated - 1| of a mean in a single draw."""
 HALF = {"ttft": 0.15, "tpot": 0.04, "e2e": 0.04}
 """The same for the median draw."""
