@@ -9,7 +9,6 @@ from inferplan.domain.operation import Deploy
 from inferplan.domain.plan import Outcome
 from inferplan.domain.scenario import Scenario
 from inferplan.planner import Planner
-from inferplan.render import render
 
 
 def run(
@@ -63,6 +62,8 @@ def manifests(outcome: Outcome, deploy: Deploy, *, inventory: Inventory | None =
     UnrenderableError
         If the plan cannot be deployed as it is.
     """
+    from inferplan.render import render  # noqa: PLC0415 - who only plans need not wait for templates
+
     if outcome.chosen is None:
         return ()
     return render(outcome.chosen, deploy, scenario=outcome.scenario, inventory=inventory)

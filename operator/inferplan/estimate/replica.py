@@ -310,18 +310,21 @@ def _arithmetic(
     weights: Sequence[tuple[ModelSpec, QuantizationMethod]], gpus: Sequence[GpuSpec]
 ) -> tuple[Ints, Floats, Floats]:
     """Kernels of each (weights, GPU), and the dense peaks of its layers and of its experts."""
-    kinds = np.zeros((len(weights), len(gpus)), dtype=np.int64)
-    peaks = np.zeros((len(weights), len(gpus)))
-    expert_peaks = np.zeros((len(weights), len(gpus)))
-    for w, (_, method) in enumerate(weights):
+    methods = list(dict.fromkeys(method for _, method in weights))
+    kinds = np.zeros((len(methods), len(gpus)), dtype=np.int64)
+    peaks = np.zeros((len(methods), len(gpus)))
+    expert_peaks = np.zeros((len(methods), len(gpus)))
+    for m, method in enumerate(methods):
         for g, gpu in enumerate(gpus):
             sixteen = gpu.peak(Dtype.FLOAT16) or 1.0
             kind = kernel_of(method, gpu)
             own = gpu.peak(method.compute_dtype) or sixteen
-            kinds[w, g] = KERNELS.index(kind)
-            expert_peaks[w, g] = own if kind in NATIVE else sixteen
-            peaks[w, g] = sixteen if method.experts_only else expert_peaks[w, g]
-    return kinds, peaks, expert_peaks
+            kinds[m, g] = KERNELS.index(kind)
+            expert_peaks[m, g] = own if kind in NATIVE else sixteen
+            peaks[m, g] = sixteen if method.experts_only else expert_peaks[m, g]
+    number = {method: m for m, method in enumerate(methods)}
+    of = [number[method] for _, method in weights]
+    return kinds[of], peaks[of], expert_peaks[of]
 
 
 def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
