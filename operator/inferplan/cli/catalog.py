@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from decimal import Decimal
 from typing import Annotated, Any
@@ -86,6 +87,9 @@ def list_(
 @app.command(epilog="Examples: `inferplan catalog show Qwen/Qwen3-8B`, `inferplan catalog show h100-80gb-sxm -o json`")
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Id, alias or product label of a record.")],
+    kind: Annotated[
+        Kind | None, typer.Option("--kind", case_sensitive=False, help="Where kinds share an id (vllm): which one.")
+    ] = None,
     output: Output = Format.YAML,
     catalog: Overlay = None,
 ) -> None:
@@ -93,7 +97,8 @@ def show(
     from inferplan.catalog import load_catalog
 
     known = load_catalog(catalog)
-    record = known.model(name) or known.gpu(name) or known.engine(name) or known.method(name) or _other(known, name)
+    asked = list(_FINDERS) if kind is None else [kind]
+    record = next((found for one in asked if one in _FINDERS and (found := _FINDERS[one](known, name))), None)
     if record is None:
         ids = [model.id for model in known.models] + [gpu.id for gpu in known.gpus]
         ids += [engine.id for engine in known.engines] + [method.id for method in known.methods]
@@ -101,13 +106,20 @@ def show(
     write_data(_plain(asdict(record)), Format.JSON if output is Format.JSON else Format.YAML)
 
 
-def _other(known: Catalog, name: str) -> Any:  # noqa: ANN401 - one of several kinds of record
-    named = {
-        **{entry.id: entry for entry in known.calibrations},
-        **{entry.use_case.value: entry for entry in known.presets},
-        **{entry.name: entry for entry in known.levels},
-    }
-    return {key.casefold(): entry for key, entry in named.items()}.get(name.casefold())
+def _named(records: Iterable[tuple[str, Any]], name: str) -> Any:  # noqa: ANN401 - one of several kinds of record
+    return next((record for key, record in records if key.casefold() == name.casefold()), None)
+
+
+_FINDERS: dict[Kind, Callable[[Catalog, str], Any]] = {
+    Kind.MODELS: lambda known, name: known.model(name),
+    Kind.GPUS: lambda known, name: known.gpu(name),
+    Kind.ENGINES: lambda known, name: known.engine(name),
+    Kind.METHODS: lambda known, name: known.method(name),
+    Kind.CALIBRATION: lambda known, name: _named(((one.id, one) for one in known.calibrations), name),
+    Kind.PRESETS: lambda known, name: _named(((one.use_case.value, one) for one in known.presets), name),
+    Kind.LEVELS: lambda known, name: _named(((one.name, one) for one in known.levels), name),
+}
+"""How the record of an id is found, by kind, in the order in which kinds are looked through."""
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a record holds

@@ -198,6 +198,14 @@ def test_a_record_is_shown_with_its_sources(cli: Cli, name: str) -> None:
     assert yaml.safe_load(ended.out)
 
 
+def test_an_id_that_kinds_share_is_found_by_its_kind(cli: Cli) -> None:
+    assert "image:" in cli("catalog", "show", "vllm").out
+    calibration = cli("catalog", "show", "vllm", "--kind", "calibration").out
+    assert "error_out_of_sample_percent:" in calibration
+    assert "image:" not in calibration
+    assert cli("catalog", "show", "vllm", "--kind", "gpus").code == 2
+
+
 def test_a_record_that_is_not_there_is_answered_with_the_nearest(cli: Cli) -> None:
     ended = cli("catalog", "show", "h100-80gb-sxmm")
     assert ended.code == 2
