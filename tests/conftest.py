@@ -1,8 +1,9 @@
-"""What all tests share: golden files and Hypothesis profiles."""
+"""What all tests share: golden files, Hypothesis profiles, and signals that are heard."""
 
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,6 +13,11 @@ from hypothesis import settings
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True)
 settings.register_profile("dev", deadline=None)
 settings.load_profile("ci" if os.environ.get("CI") else "dev")
+
+# A background job is started with these ignored, and would hand that down to the processes that tests stop by them.
+for _signal, _heard in ((signal.SIGHUP, signal.SIG_DFL), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(_signal) is signal.SIG_IGN:
+        signal.signal(_signal, _heard)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -20,7 +20,6 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = [sys.executable, "-m", "examples.demo"]
-UNIGNORED = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 ESCAPE = "\033"
 
 
@@ -90,12 +89,9 @@ def test_it_shows_everything_and_leaves_nothing_running(tmp_path: Path) -> None:
 
 @pytest.fixture
 def started(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """Start the demo and hand it over once the control plane is up.
-
-    A shell has its background jobs ignore SIGINT, and they hand that down; the demo of a person does not.
-    """
+    """Start the demo and hand it over once the control plane is up."""
     with subprocess.Popen(
-        [sys.executable, "-c", UNIGNORED, *DEMO],
+        DEMO,
         cwd=ROOT,
         env=environment(tmp_path),
         stdin=subprocess.DEVNULL,
