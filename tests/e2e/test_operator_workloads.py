@@ -111,6 +111,7 @@ def test_a_child_that_was_deleted_is_made_again(place: Place, version: str, kind
 
     eventually(made_again, f"a new {kind}", 10.0)
     place.wait("chat", "Ready")
+    eventually(lambda: place.events("chat") == ["PlanComputed", "Applied", "DriftRepaired"], "events tell it")
 
 
 def test_labels_taken_off_a_child_are_put_back(place: Place) -> None:

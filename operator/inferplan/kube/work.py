@@ -12,6 +12,8 @@ from inferplan.kube.child import Child, ChildName
 from inferplan.kube.kinds import JOB, Kind, child_kind
 from inferplan.render.context import ROLLOUT
 
+DELETED = "deleted"
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -20,7 +22,8 @@ class Step:
     Parameters
     ----------
     drift
-        Fields that somebody else has changed or taken; empty if it is applied for our own reasons.
+        Fields that somebody else has changed or taken, or that the whole object was deleted; empty if it is applied
+        for our own reasons.
     """
 
     kind: Kind
@@ -114,7 +117,8 @@ def compare(
             continue
         wanted.append(name)
         if child is None:
-            steps.append(Step(kind, name, manifest.body))
+            as_before = applied.get(name, ("", ""))[0] == fingerprint(manifest.body)
+            steps.append(Step(kind, name, manifest.body, drift=(DELETED,) if as_before else ()))
         elif child.deleting:
             waiting.append(str(name))
         elif child.owner_uid != uid:

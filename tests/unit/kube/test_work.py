@@ -52,9 +52,14 @@ def work(*children: Child, kind: Kind = DEPLOYMENT, sure: bool = True, completed
 
 
 def test_what_is_not_there_is_made() -> None:
-    found = work()
+    found = work(sure=False)
     assert [(step.name, step.reason) for step in found.steps] == [(NAME, "Create")]
     assert not found.is_done
+
+
+def test_what_was_applied_and_is_gone_is_drift() -> None:
+    (step,) = work().steps
+    assert (step.name, step.reason, step.drift, step.uid) == (NAME, "Drift", ("deleted",), "")
 
 
 def test_what_is_as_it_was_applied_is_left_alone() -> None:
@@ -108,7 +113,7 @@ def test_what_is_no_longer_wanted_is_pruned_but_not_what_has_ended_well() -> Non
 
 def test_a_run_that_is_complete_is_not_run_again_when_its_job_has_been_tidied_away() -> None:
     assert work(kind=JOB, completed=True).steps == ()
-    assert [step.reason for step in work(kind=JOB).steps] == ["Create"]
+    assert [step.reason for step in work(kind=JOB).steps] == ["Drift"]
 
 
 def test_a_kind_without_permission_is_a_defect() -> None:
