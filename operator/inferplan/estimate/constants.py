@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import cache
 
 from inferplan.domain.calibration import Calibration, ErrorRange
 from inferplan.domain.estimate import Evidence
@@ -164,6 +165,12 @@ def founding(calibrations: Sequence[Calibration], engine: str, release: Release 
     return before or [c for c in of_engine if not c.before]
 
 
+@cache
+def _spellings(kernel: Kernel) -> tuple[tuple[str, str, str, str], ...]:
+    """Every constant's name, for one kind of kernel, and as ratios of the earlier generation."""
+    return tuple((n, f"{n}_{kernel}", f"{n}_{EARLIER_RATIO}", f"{n}_{kernel}_{EARLIER_RATIO}") for n in NAMES)
+
+
 def resolve(
     calibrations: Sequence[Calibration],
     engine: str,
@@ -187,10 +194,9 @@ def resolve(
     ranges: list[ErrorRange] = []
     for record in (*general, *family, *own):
         stated = dict(record.constants)
-        for name in NAMES:
-            values[name] = stated.get(f"{name}_{kernel}", stated.get(name, values[name]))
-            plain = stated.get(f"{name}_{EARLIER_RATIO}", ratios[name])
-            ratios[name] = stated.get(f"{name}_{kernel}_{EARLIER_RATIO}", plain)
+        for name, of_kernel, ratio, ratio_of_kernel in _spellings(kernel):
+            values[name] = stated.get(of_kernel, stated.get(name, values[name]))
+            ratios[name] = stated.get(ratio_of_kernel, stated.get(ratio, ratios[name]))
         ranges = [*record.ranges, *ranges]
     if own and own[-1].runs:
         evidence, detail = Evidence.MEASURED, f"{engine} was measured on {gpu.name} ({own[-1].runs} runs)"
