@@ -11,7 +11,6 @@ UNKNOWN = frozenset(
 """What stands for "not known"; compared without case and blanks."""
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
-_PLAIN = re.compile(_NUMBER)
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _VALUE = re.compile(rf"(?:~|≈|about|approx\.?|ca\.?|circa|[<>]=?|≤|≥|=)?\s*({_NUMBER})\s*([^\d\s].*)?$", re.IGNORECASE)
 _RANGE = re.compile(rf"({_NUMBER})\s*(?:-|–|—|to|\.\.\.?)\s*({_NUMBER})\s*([^\d\s].*)?$", re.IGNORECASE)

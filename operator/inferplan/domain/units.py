@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-KB = 1_000
 MB = 1_000_000
 GB = 1_000_000_000
-TERA = 1_000_000_000_000
 MIB = 2**20
 GIB = 2**30
 

@@ -31,11 +31,6 @@ class Parameters:
         """All parameters that are loaded."""
         return self.embedding + self.head + self.attention + self.dense + self.routed + self.extra
 
-    @property
-    def active_in_layers(self) -> int:
-        """Parameters in the layers that one token is multiplied with."""
-        return self.attention + self.dense + self.routed_active
-
 
 def parameters(model: ModelSpec) -> Parameters:
     """Split a model's parameters by part.

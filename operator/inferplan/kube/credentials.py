@@ -13,8 +13,6 @@ import kopf
 
 from inferplan.domain.errors import Fault, InputError
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-
 
 @dataclass(frozen=True, slots=True)
 class Access:

@@ -157,10 +157,6 @@ class World:
             if reflector.path in paths:
                 reflector.take(body)
 
-    def pods_of(self, key: Key) -> list[PodObject]:
-        """Return the placed pods of a scenario that hold GPUs."""
-        return [pod for pod in self.pods.values.values() if owner_of(pod) == key]
-
     def faults(self) -> tuple[str, ...]:
         """Say what of the inventory may be out of date."""
         return tuple(
