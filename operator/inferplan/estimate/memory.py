@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.units import GIB
 from inferplan.estimate.kv_cache import sequence_bytes
 
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-VISIBLE_SHARE = 0.9942
-"""Memory that the CUDA runtime shows over what the driver's tool prints (79.19 of 79.65 GiB on H100)."""
+HIDDEN_BYTES, HIDDEN_BYTES_OF_CARDS = 0.46 * GIB, 0.66 * GIB
+"""Memory that the driver's tool prints and an engine does not get (H100: 79.65 against 79.19 GiB), for modules and for
+PCIe cards. The latter was read off one pool alone, of an RTX 4090 (vLLM 0.19), and holds what else is missing there."""
 WEIGHTS_IN_MEMORY = 1.0017
 """Loaded weights over the sum of their parameters (padding, buffers)."""
 SAMPLER_BYTES_PER_LOGIT = 13.9
@@ -45,6 +47,11 @@ ASSUMED_VISION_SHARE, ASSUMED_VISION_BYTES = 0.07, 3.0 * GIB
 GPU, at most that much (Llama 4 Scout: 2.8 GiB, gemma 3 4B: 0.6 GiB on every GPU)."""
 ASSUMED_TGI_OVERHEAD_BYTES = 1.0 * GIB
 """Context, graphs and communication of TGI, whose share of memory is already taken at 0.9 for it."""
+
+
+def hidden_bytes(gpu: GpuSpec) -> float:
+    """Memory of a GPU that its driver reports and an engine does not get [bytes]."""
+    return HIDDEN_BYTES_OF_CARDS if gpu.form_factor.startswith("PCIe") else HIDDEN_BYTES
 
 
 def activation_bytes(

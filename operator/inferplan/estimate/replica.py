@@ -184,7 +184,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     block = np.array([float(e.kv_block_tokens) for e in engines])[engine]
     batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
     fraction = np.array([e.memory_fraction for e in engines])[engine]
-    capacity = of_gpus["memory"] * memory.VISIBLE_SHARE
+    capacity = of_gpus["memory"] - of_gpus["hidden"]
     by_default = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
     limits = np.array([np.nan if e.max_num_seqs is None else float(e.max_num_seqs) for e in engines])[engine]
     sequences = np.where(np.isnan(limits), by_default, np.minimum(limits, LARGE_GPU_SEQUENCES))
@@ -301,6 +301,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
 def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
     return {
         "memory": [float(g.memory_bytes) for g in gpus],
+        "hidden": [memory.hidden_bytes(g) for g in gpus],
         "bandwidth": [g.hbm_bandwidth_bytes_per_s for g in gpus],
         "peak16": [g.peak(Dtype.FLOAT16) or 1.0 for g in gpus],
     }

@@ -116,8 +116,8 @@ def _memory(s: Subject) -> Iterator[Step]:
     yield Step(
         "Memory",
         "Memory that the engine sees",
-        "reported memory x visible share",
-        f"{configuration.gpu.memory_bytes} * {memory.VISIBLE_SHARE}",
+        "reported memory - what the driver keeps",
+        f"{configuration.gpu.memory_bytes} - {memory.hidden_bytes(configuration.gpu)}",
         _first(table.capacity_bytes),
         "bytes",
         f"catalog, GPU {configuration.gpu.id}",
