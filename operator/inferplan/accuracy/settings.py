@@ -24,6 +24,7 @@ _EAGER = re.compile(
     r"eager[ =:]*true|enforce[-_ ]eager(?![ =:]*(?:false|off|no))|optimi[sz]ation level 0", re.IGNORECASE
 )
 _RECURRING = re.compile(r"recur|repeat|shared[- ]prefix", re.IGNORECASE)
+_LOAD_IS_LIMIT = re.compile(r"(?:max_num_seqs|max(?:imum)? batch size) \(load value\)", re.IGNORECASE)
 _DISTINCT = re.compile(r"distinct|no reuse|random", re.IGNORECASE)
 
 LARGE_GPU_BYTES, HUGE_GPU_BYTES = 70 * GIB, 160 * GIB
@@ -104,7 +105,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
         cached = float((prompt - 1) // engine.kv_block_tokens * engine.kv_block_tokens)
         assumed.append("recurring prompts are in the prefix cache but for their last block")
     return Settings(
-        max_num_seqs=stated("max_num_seqs", run.notes) or sequences,
+        max_num_seqs=stated("max_num_seqs", run.notes) or _sequences(run, sequences),
         max_num_batched_tokens=found or tokens,
         memory_fraction=_share(run, engine),
         prompt_tokens=prompt,
@@ -117,6 +118,13 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
         eager=_EAGER.search(run.notes) is not None,
         assumed=tuple(assumed),
     )
+
+
+def _sequences(run: Run, by_default: float) -> float:
+    """The engine's batch limit where no number is given for it: a batch that ran was allowed."""
+    if run.load_value and _LOAD_IS_LIMIT.search(run.notes):
+        return run.load_value
+    return max(by_default, run.running_batch_mean or 0.0)
 
 
 def _lengths(run: Run, assumed: list[str]) -> tuple[float | None, float | None, float]:

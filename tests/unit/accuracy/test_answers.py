@@ -71,9 +71,18 @@ def test_a_silent_row_takes_the_lengths_of_its_data_set_and_says_so() -> None:
         ({"engine_version": "0.19.0", "gpu": "L4-24GB"}, 256, 2048, 0.90),
         ({"engine_version": "0.5.4"}, 256, 4096, 0.90),
         ({"notes": "max_num_seqs 64, max_num_batched_tokens 512; gpu_memory_utilization 0.95"}, 64, 512, 0.95),
+        (
+            {"engine_version": "0.5.4", "load_value": "768", "notes": "limited by max batch size (load value)"},
+            768,
+            4096,
+            0.90,
+        ),
+        ({"load_value": "64", "notes": "concurrency bounded by max_num_seqs (load value)"}, 64, 8192, 0.90),
+        ({"engine_version": "0.5.4", "load_value": "768", "running_batch_mean": "750.5"}, 750.5, 4096, 0.90),
+        ({"engine_version": "0.5.4", "running_batch_mean": "15.8"}, 256, 4096, 0.90),
     ],
 )
-def test_limits_are_stated_or_the_defaults_of_release_and_gpu(
+def test_limits_are_stated_or_what_ran_or_the_defaults_of_release_and_gpu(
     cells: dict[str, str], sequences: int, tokens: int, share: float
 ) -> None:
     found = case_of(**cells).settings
