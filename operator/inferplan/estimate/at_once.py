@@ -77,7 +77,7 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
     -----
     With n of them in places at once, p new tokens each, ``c = min(budget, n p)`` tokens and ``m = n p / c`` steps::
 
-        prompt phase D = m step(n / 2, c) + n attention
+        prompt phase D = m step(n / 2, c) + n attention + (n - 1) intake
         TTFT           = D (m + 1) / 2m
         decode         = min(o - 1, (m - 1) / 2) D / m + max(o - 1 - (m - 1) / 2, 0) step(n)
 
@@ -89,6 +89,7 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
     steps = np.maximum(at_once * tokens / chunk, 1.0)
     beside = at_once * (1.0 - 1.0 / steps) / 2.0
     phase = steps * step.time(beside, chunk) + at_once * attention_time(table, tokens, prefix)
+    phase = phase + (at_once - 1.0) * table.constant("intake_s") * table.serves
     ramp = phase * (steps + 1.0) / (2.0 * steps)
     more, among = np.maximum(output - 1.0, 0.0), (steps - 1.0) / 2.0
     running = step.time(at_once)

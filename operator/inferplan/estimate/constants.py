@@ -75,6 +75,9 @@ class Constants:
     burst_share
         Share of a burst's prompts that a request finds before it on average, if a closed loop starts all its users
         at once as benchmarks do.
+    intake_s
+        Time by which each further request of a burst comes in later: a client sends, and a front end takes in, one
+        after another [s].
     chain_share
         Share of its own time by which a prompt waits for a neighbour's if all requests of a closed loop are of one
         length, and so come back in the order in which they were answered.
@@ -103,7 +106,8 @@ class Constants:
     link_efficiency: float = 0.75
     prompt_share: float = 0.85
     steps_before_prompt: float = 1.25
-    burst_share: float = 0.06
+    burst_share: float = 0.05
+    intake_s: float = 5e-3
     chain_share: float = 0.4
     request_overhead_s: float = 0.015
     request_token_overhead_s: float = 1e-6

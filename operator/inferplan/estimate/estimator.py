@@ -397,6 +397,7 @@ def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving
         return 0.0
     tokens, prefix = prompt_tokens(table, load)
     one = burst_prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=np.zeros(len(table)))
+    one = one + table.constant("intake_s")
     return table.constant("burst_share") * np.maximum(serving.running - 1.0, 0.0) * one
 
 

@@ -68,6 +68,15 @@ def test_a_crowd_of_one_waits_for_nobody() -> None:
     assert found.tpot_s[0] == pytest.approx(step.time(ONE)[0], rel=0.05)
 
 
+def test_a_crowd_is_taken_in_one_after_another() -> None:
+    intake = TABLE.constant("intake_s")[0]
+    step = step_model(TABLE, 501.0)
+    work = 8 * (step.time(ONE * 0, ONE * 1000) / 2 + attention_time(TABLE, ONE * 500, ONE * 0))[0]
+    found = crowd_of(8, output=1.0)
+    assert found.makespan_s[0] > 7 * intake
+    assert found.makespan_s[0] == pytest.approx(work + 7 * intake, rel=0.15)
+
+
 def test_a_larger_crowd_waits_longer_and_takes_longer() -> None:
     sizes = (1, 4, 16, 32, 64, 256, 1024)
     found = [crowd_of(size) for size in sizes]
