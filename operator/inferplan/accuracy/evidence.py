@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from inferplan.accuracy.groups import siblings_of
 from inferplan.accuracy.matching import Case
 from inferplan.accuracy.outcome import RANGED, Metric, measured
 from inferplan.accuracy.runs import LoadType
@@ -38,7 +39,11 @@ class _Stated(BaseModel):
 
 
 class Line(_Stated):
-    """Errors of one metric over the rows of a slice, for one way to part fitted from predicted runs [percent]."""
+    """Errors of one metric over the rows of a slice, for one way to part fitted from predicted runs [percent].
+
+    ``shape_error`` is the median error once the median of each set of siblings (runs of one source with one model on
+    one GPU) is taken off: what is left if a level is all that was not known. ``sources`` counts who measured.
+    """
 
     generation: str
     split: str
@@ -50,6 +55,8 @@ class Line(_Stated):
     mean_error: float
     bias: float
     within_25: float
+    shape_error: float
+    sources: int
     in_range: float | None = None
 
 
@@ -115,7 +122,9 @@ def lines_of(generation: str, split: str, cases: Sequence[Case], errors: Floats,
             for number, metric in enumerate(RANGED):
                 usable = chosen & np.isfinite(errors[number])
                 if usable.sum() >= FEWEST:
-                    yield _line(generation, split, by, value, metric, errors[number][usable], inside[number][usable])
+                    of_slice = [cases[at] for at in np.flatnonzero(usable).tolist()]
+                    signed, covered = errors[number][usable], inside[number][usable]
+                    yield _line(generation, split, by, value, metric, of_slice, signed, covered)
 
 
 def _headline(case: Case) -> str:
@@ -127,7 +136,16 @@ def _headline(case: Case) -> str:
 _LEGACY = frozenset(f"vllm 0.{minor}" for minor in range(8))
 
 
-def _line(generation: str, split: str, by: str, value: str, metric: Metric, errors: Floats, inside: Bools) -> Line:
+def _line(
+    generation: str,
+    split: str,
+    by: str,
+    value: str,
+    metric: Metric,
+    cases: Sequence[Case],
+    errors: Floats,
+    inside: Bools,
+) -> Line:
     signed = np.expm1(errors)
     absolute = np.abs(signed)
     return Line(
@@ -141,8 +159,17 @@ def _line(generation: str, split: str, by: str, value: str, metric: Metric, erro
         mean_error=_percent(np.mean(absolute)),
         bias=_percent(np.median(signed)),
         within_25=_percent(np.mean(absolute <= NEAR)),
+        shape_error=_percent(np.median(np.abs(np.expm1(errors - _levels(cases, errors))))),
+        sources=len({case.run.source_id for case in cases}),
         in_range=_percent(np.mean(inside)),
     )
+
+
+def _levels(cases: Sequence[Case], errors: Floats) -> Floats:
+    """Median error of each case's siblings, shape (cases,)."""
+    numbers = siblings_of(cases)
+    medians = [float(np.median(errors[numbers == at])) for at in range(int(numbers.max(initial=-1)) + 1)]
+    return np.array(medians)[numbers]
 
 
 def _percent(share: float | np.floating) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from inferplan.accuracy.fit_held_out import THIN, LeftOut, held_out_errors, ranges
 from inferplan.accuracy.fit_parameters import Recipe
-from inferplan.accuracy.fit_points import Points, gather
+from inferplan.accuracy.fit_points import Points, gather, with_room
 from inferplan.accuracy.fit_solve import Fitted, solve
 from inferplan.accuracy.matching import Case
 from inferplan.accuracy.runs import LoadType
@@ -58,6 +58,10 @@ def generation_of(case: Case) -> Generation:
     return Generation.VLLM_LEGACY if release is not None and release < LEGACY_BEFORE else Generation.VLLM
 
 
+def _nobody(_: str) -> None:
+    """Hear nothing."""
+
+
 def fit_for(case: Case) -> bool:
     """Whether a case may be fitted."""
     flags = {word.strip() for word in case.run.flag.replace(";", ",").split(",")}
@@ -79,25 +83,38 @@ class Checked:
     ranges: tuple[ErrorRange, ...]
 
 
-def calibrate(cases: Sequence[Case], generation: Generation, recipe: Recipe, *, check: bool = True) -> Checked | None:
+def calibrate(
+    cases: Sequence[Case],
+    generation: Generation,
+    recipe: Recipe,
+    *,
+    check: bool = True,
+    tell: Callable[[str], None] = _nobody,
+) -> Checked | None:
     """Fit one engine generation to the cases that may be fitted; None if there are none.
 
     Parameters
     ----------
     check
-        Whether to leave out groups, which takes some thirty more fits, and gives the ranges.
+        Whether to leave out groups, which takes some forty more fits, and gives the ranges.
+    tell
+        Hears what is being fitted; it takes minutes.
     """
-    points = gather([case for case in cases if generation_of(case) is generation and fit_for(case)])
+    points = gather(with_room([case for case in cases if generation_of(case) is generation and fit_for(case)]))
     if not points.cases:
         return None
+    tell(f"{generation.value}: {len(points.cases)} runs")
     fitted = solve(points, recipe.design(points.places))
     in_sample = points.errors(fitted.constants)
     if not check:
         return Checked(generation, points, fitted, in_sample, {}, ())
     if recipe.calibrations is not None:
-        pairs = {LeftOut.PAIR: held_out_errors(points, recipe, fitted, LeftOut.PAIR)}
+        pairs = {LeftOut.PAIR: held_out_errors(points, recipe, LeftOut.PAIR)}
         return Checked(generation, points, fitted, in_sample, pairs, _own_ranges(points, pairs[LeftOut.PAIR]))
-    left_out = {of: held_out_errors(points, recipe, fitted, of) for of in LeftOut}
+    left_out: dict[LeftOut, Floats] = {}
+    for of in LeftOut:
+        tell(f"{generation.value}: without each {of.value}")
+        left_out[of] = held_out_errors(points, recipe, of)
     return Checked(generation, points, fitted, in_sample, left_out, _ranges(points, left_out))
 
 
@@ -119,11 +136,11 @@ def _own_ranges(points: Points, errors: Floats) -> tuple[ErrorRange, ...]:
     everyone = np.ones(len(points.cases), dtype=np.bool_)
     if len(pairs) < FEWEST_PAIRS or len(points.cases) < THIN:
         return ()
-    return ranges(points, {Evidence.MEASURED: (errors, everyone)})
+    return ranges(points.cases, {Evidence.MEASURED: [(errors, everyone)]})
 
 
 def _ranges(points: Points, left_out: dict[LeftOut, Floats]) -> tuple[ErrorRange, ...]:
-    """Ranges by evidence: a measured GPU with a model left out, and a GPU left out whose family was measured or not."""
+    """Ranges by evidence: of measured GPUs all that was left out, of others a GPU whose family was measured or not."""
     families: dict[str, set[str]] = {}
     for case in points.cases:
         families.setdefault(case.gpu.family, set()).add(case.gpu.id)
@@ -131,10 +148,10 @@ def _ranges(points: Points, left_out: dict[LeftOut, Floats]) -> tuple[ErrorRange
     kin = np.array([len(families[case.gpu.family]) > 1 for case in points.cases])
     of_kin, of_strangers = (kin if np.any(kin) else everyone), (~kin if not np.all(kin) else everyone)
     return ranges(
-        points,
+        points.cases,
         {
-            Evidence.MEASURED: (left_out[LeftOut.PAIR], everyone),
-            Evidence.CALIBRATED: (left_out[LeftOut.GPU], of_kin),
-            Evidence.EXTRAPOLATED: (left_out[LeftOut.GPU], of_strangers),
+            Evidence.MEASURED: [(errors, everyone) for errors in left_out.values()],
+            Evidence.CALIBRATED: [(left_out[LeftOut.GPU], of_kin)],
+            Evidence.EXTRAPOLATED: [(left_out[LeftOut.GPU], of_strangers)],
         },
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,22 +68,22 @@ def _lines(one: Checked) -> Iterator[Line]:
     shown = _inside(cases, one.in_sample[:, once], [e for e in one.ranges if e.evidence is Evidence.MEASURED])
     yield from lines_of(one.generation.value, IN_SAMPLE, cases, one.in_sample[:, once], shown)
     for of, errors in one.left_out.items():
-        inside = _covered(one, of, errors)
+        inside = _covered(one, of)
         yield from lines_of(one.generation.value, of.value, cases, errors[:, once], inside[:, once])
 
 
-def _covered(one: Checked, of: LeftOut, errors: Floats) -> Bools:
+def _covered(one: Checked, of: LeftOut) -> Bools:
     """Whether each measurement lies in the range that all other groups' errors give, shape (metrics, cases)."""
-    cases = one.points.cases
+    cases, errors = one.points.cases, one.left_out[of]
     keys = np.array([KEYS[of](case) for case in cases])
     inside = np.zeros(errors.shape, dtype=np.bool_)
     for key in sorted(set(keys.tolist())):
         own, others = np.flatnonzero(keys == key), np.flatnonzero(keys != key)
         if not len(others):
             continue
-        rest = replace(one.points, cases=tuple(cases[at] for at in others))
         everyone = np.ones(len(others), dtype=np.bool_)
-        found = ranges(rest, {Evidence.MEASURED: (errors[:, others], everyone)})
+        stands = [(found[:, others], everyone) for found in one.left_out.values()]
+        found = ranges([cases[at] for at in others], {Evidence.MEASURED: stands})
         inside[:, own] = _inside([cases[at] for at in own], errors[:, own], found)
     return inside
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -11,21 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.accuracy.fit_parameters import Place, place_of
-from inferplan.accuracy.groups import Group, prepare
+from inferplan.accuracy.groups import Group, prepare, siblings_of
 from inferplan.accuracy.matching import Case
 from inferplan.accuracy.outcome import RANGED, Metric, measured
 from inferplan.accuracy.predict import Figure, predict_group
 from inferplan.accuracy.runs import LoadType
+from inferplan.estimate.memory import kv_pool_bytes
 from inferplan.estimate.replica import RANGE_KEYS, Founded, ReplicaTable
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-SIGMAS = {Metric.TTFT: 0.25, Metric.TPOT: 0.08, Metric.E2E: 0.10, Metric.THROUGHPUT: 0.12}
-"""What an error in each metric is measured in: as a logarithm, about the noise between sources."""
-CROWD_POWER = -0.2
-"""Weight of a point by the number of points of its group (source, GPU, model, format), so that no source drowns the
-others: a group's pull grows with that power plus a half of their number."""
+OWN_SIGMAS = {Metric.TTFT: 0.12, Metric.TPOT: 0.06, Metric.E2E: 0.10, Metric.THROUGHPUT: 0.10}
+"""Spread of one run's error beside its siblings', as a logarithm."""
+SHARED_SIGMAS = {Metric.TTFT: 0.05, Metric.TPOT: 0.024, Metric.E2E: 0.03, Metric.THROUGHPUT: 0.04}
+"""Spread of what siblings have in common: one machine, one build, one client. It is seen once, however many they are,
+so a source with many runs says much about shapes and no more than others about levels."""
 CROWD_WEIGHT = 0.35
 """Weight of requests that a client sends all at once: their latencies tell as much of the client as of the engine."""
 
@@ -35,7 +35,8 @@ class Batch:
     """Points of one kind of load in one table; ``at`` are their places among all, ``place`` those of their constants.
 
     ``actual``, ``medians`` and ``weight`` have shape (metrics, n): what was measured (NaN if nothing), whether that is
-    a median, and what an error counts.
+    a median, and what an error counts (zero: not at all). ``siblings`` numbers the runs of one source with one model
+    on one GPU, shape (n,).
     """
 
     group: Group
@@ -44,17 +45,31 @@ class Batch:
     actual: Floats
     medians: NDArray[np.bool_]
     weight: Floats
+    siblings: Ints
 
-    def take(self, rows: Ints) -> Batch:
-        """Keep some points."""
-        return Batch(
-            group=take_group(self.group, rows),
-            at=self.at[rows],
-            place=self.place[rows],
-            actual=self.actual[:, rows],
-            medians=self.medians[:, rows],
-            weight=self.weight[:, rows],
-        )
+    @property
+    def heeded(self) -> NDArray[np.bool_]:
+        """What counts, shape (metrics, n)."""
+        return np.isfinite(self.actual) & (self.weight > 0)
+
+    def residuals(self, errors: Floats) -> Floats:
+        """Errors in units of their spread, such that siblings' are independent, shape (metrics, n).
+
+        Notes
+        -----
+        With own variance s^2 and shared variance t^2, errors of n siblings have the covariance ``s^2 I + t^2 11'``.
+        Taking ``1 - s / sqrt(s^2 + n t^2)`` of their mean from each leaves independent errors of variance s^2.
+        """
+        counts = self.heeded
+        known = np.where(counts, np.nan_to_num(errors), 0.0)
+        number = int(self.siblings.max(initial=0)) + 1
+        shared = np.empty_like(known)
+        for m, metric in enumerate(RANGED):
+            size = np.bincount(self.siblings, counts[m], number)
+            mean = np.bincount(self.siblings, known[m], number) / np.maximum(size, 1.0)
+            ratio = SHARED_SIGMAS[metric] / OWN_SIGMAS[metric]
+            shared[m] = (mean * (1.0 - 1.0 / np.sqrt(1.0 + size * ratio * ratio)))[self.siblings]
+        return np.where(counts, (known - shared) * self.weight, 0.0)
 
     def errors(self, constants: Floats) -> Floats:
         """Logarithms of predicted over measured, shape (metrics, n); NaN where there is nothing to compare."""
@@ -65,18 +80,6 @@ class Batch:
         expected = np.stack([np.where(self.medians[m], f.median, f.mean) for m, f in enumerate(figures)])
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.log(expected / self.actual)
-
-
-def take_group(group: Group, rows: Ints) -> Group:
-    """Keep some cases of a group."""
-    columns: dict[str, Any] = {}
-    for field in fields(group):
-        value = getattr(group, field.name)
-        if isinstance(value, ReplicaTable):
-            columns[field.name] = value.take(rows)
-        elif isinstance(value, np.ndarray):
-            columns[field.name] = value[..., rows]
-    return replace(group, **columns)
 
 
 def join_groups(groups: Sequence[Group]) -> Group:
@@ -116,9 +119,16 @@ class Points:
         return whole
 
 
+def with_room(cases: Sequence[Case]) -> list[Case]:
+    """Leave out cases whose weights leave no room for a KV cache: whatever ran, it was not what the row says."""
+    room = np.zeros(len(cases), dtype=np.bool_)
+    for group in prepare(cases, ()):
+        room[group.places] = kv_pool_bytes(group.table) > 0
+    return [case for case, fits in zip(cases, room, strict=True) if fits]
+
+
 def gather(cases: Sequence[Case]) -> Points:
     """Prepare the points of some cases."""
-    crowd = Counter(_crowd(case) for case in cases)
     places = tuple(dict.fromkeys(place_of(case) for case in cases))
     index = {place: at for at, place in enumerate(places)}
     by_kind: dict[tuple[str, float], list[Group]] = {}
@@ -131,9 +141,8 @@ def gather(cases: Sequence[Case]) -> Points:
         actual = np.array(
             [[np.nan if (v := measured(case.run, metric)) is None else v for case in of_group] for metric in RANGED]
         )
-        weight = np.array([crowd[_crowd(case)] ** CROWD_POWER for case in of_group])
-        weight = weight * np.where((group.load is LoadType.OFFLINE) & np.isfinite(group.amount), CROWD_WEIGHT, 1.0)
-        sigma = np.array([SIGMAS[metric] for metric in RANGED])
+        weight = np.where((group.load is LoadType.OFFLINE) & np.isfinite(group.amount), CROWD_WEIGHT, 1.0)
+        sigma = np.array([OWN_SIGMAS[metric] for metric in RANGED])
         batches.append(
             Batch(
                 group=group,
@@ -144,6 +153,7 @@ def gather(cases: Sequence[Case]) -> Points:
                     [[_is_median(case, metric) for case in of_group] for metric in RANGED], dtype=np.bool_
                 ),
                 weight=weight[None, :] / sigma[:, None],
+                siblings=siblings_of(of_group),
             )
         )
     return Points(tuple(cases), places, tuple(batches))
@@ -152,7 +162,3 @@ def gather(cases: Sequence[Case]) -> Points:
 def _is_median(case: Case, metric: Metric) -> bool:
     latencies = {Metric.TTFT: case.run.ttft, Metric.TPOT: case.run.tpot, Metric.E2E: case.run.e2e}
     return metric in latencies and latencies[metric].is_median
-
-
-def _crowd(case: Case) -> tuple[str, ...]:
-    return case.run.source_id, case.gpu.id, case.model.id, case.method.id

@@ -155,3 +155,10 @@ def replica_load(group: Group, kind: LoadKind, amount: Floats) -> ReplicaLoad:
         max_model_len=NO_LIMIT,
         starts_together=True,
     )
+
+
+def siblings_of(cases: Sequence[Case]) -> Places:
+    """Number the cases such that siblings share one: runs of one source and release with one model on one GPU."""
+    numbers: dict[tuple[str, ...], int] = {}
+    keys = [(c.run.source_id, c.gpu.id, c.model.id, c.method.id, c.run.engine_version) for c in cases]
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)

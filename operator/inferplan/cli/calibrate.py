@@ -12,7 +12,7 @@ import typer
 
 from inferplan.cli.accuracy import Facts, Runs
 from inferplan.cli.options import Overlay
-from inferplan.cli.output import write_file
+from inferplan.cli.output import tell_progress, write_file
 from inferplan.domain.errors import Fault, InputError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def calibrate(
     records: list[Calibration] = []
     for generation in Generation:
         recipe = recipe_for(generation, known if scope is Scope.GPU else None)
-        checked = calibrate(matched.cases, generation, recipe, check=check)
+        checked = calibrate(matched.cases, generation, recipe, check=check, tell=tell_progress)
         if checked is None:
             continue
         typer.echo(_summary(checked))

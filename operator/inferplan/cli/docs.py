@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from inferplan.cli.output import write_file
+from inferplan.cli.output import tell_progress, write_file
 from inferplan.domain.errors import Fault, InputError
 from inferplan.report.seed_statements import STATEMENTS
 
@@ -69,7 +69,8 @@ def evidence(
     known, found = load_catalog(), read_runs(runs, [])
     matcher = Matcher(known, load_yardsticks())
     cases = matcher.match(found).cases
-    checked = [one for kind in Generation if (one := calibrate(cases, kind, recipe_for(kind, None))) is not None]
+    fits = [calibrate(cases, kind, recipe_for(kind, None), tell=tell_progress) for kind in Generation]
+    checked = [one for one in fits if one is not None]
     measured_on = date or dt.datetime.now(tz=dt.UTC).date().isoformat()
     gathered = evidence_of(checked, answer(found, matcher, known.calibrations), measured_on, _general)
     write_file(output, evidence_text(gathered))

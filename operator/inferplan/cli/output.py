@@ -59,6 +59,11 @@ def write_data(data: Any, form: Format) -> None:  # noqa: ANN401 - whatever JSON
     typer.echo(yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=120), nl=False)
 
 
+def tell_progress(what: str) -> None:
+    """Say on standard error what takes so long."""
+    typer.echo(f"{what} ...", err=True)
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a file, and its folder if that is not there yet.
 

@@ -59,6 +59,8 @@ def test_errors_of_a_slice_are_aggregated_as_by_hand() -> None:
         mean_error=14.4,
         bias=2.0,
         within_25=80.0,
+        shape_error=7.8,
+        sources=1,
         in_range=80.0,
     )
     assert {(line.by, line.value) for line in lines} >= {
@@ -68,6 +70,13 @@ def test_errors_of_a_slice_are_aggregated_as_by_hand() -> None:
         (HEADLINE, HEADLINE),
     }
     assert {line.metric for line in lines} == {Metric.TPOT}
+
+
+def test_what_siblings_have_in_common_is_a_level_and_no_shape() -> None:
+    two = [*cases(5, source_id="a"), *cases(5, source_id="b")]
+    errors = tpot_errors(*[0.30] * 5, *[-0.20] * 5)
+    found = next(iter(lines_of("vllm", "gpu", two, errors, np.ones(errors.shape, dtype=np.bool_))))
+    assert (found.median_error, found.shape_error, found.sources) == (25.0, 0.0, 2)
 
 
 def test_ways_to_leave_out_that_are_not_sliced_are_told_as_a_whole() -> None:
@@ -118,6 +127,8 @@ def line(**changes: object) -> Line:
         "mean_error": 50.0,
         "bias": -40.0,
         "within_25": 20.0,
+        "shape_error": 12.0,
+        "sources": 2,
         "in_range": 88.0,
     }
     return Line.model_validate({**base, **changes})

@@ -11,11 +11,12 @@ import pytest
 from inferplan.accuracy.fit_engine import Checked, Generation, calibrate, fit_for, generation_of, recipe_for
 from inferplan.accuracy.fit_held_out import LARGE_GROUP, LeftOut, folds, median_percent
 from inferplan.accuracy.fit_parameters import CEILINGS, Level, Recipe, design, everything, place_of
-from inferplan.accuracy.fit_points import gather
+from inferplan.accuracy.fit_points import OWN_SIGMAS, SHARED_SIGMAS, gather, with_room
 from inferplan.accuracy.fit_records import own_records, records_of
+from inferplan.accuracy.fit_solve import _Problem
 from inferplan.accuracy.fit_text import calibration_text
 from inferplan.accuracy.matching import Case, Matcher
-from inferplan.accuracy.outcome import Metric, answer
+from inferplan.accuracy.outcome import RANGED, Metric, answer
 from inferplan.accuracy.runs import Run
 from inferplan.catalog import load_catalog, load_yardsticks
 from inferplan.catalog.measurements import load_measurements
@@ -108,6 +109,36 @@ def test_the_evidence_of_a_users_own_gpu_names_his_runs() -> None:
     found = resolve(over(records), "vllm", gpu)
     assert found.evidence is Evidence.MEASURED
     assert f"({len(LOADS)} runs)" in found.detail
+
+
+def test_a_level_that_siblings_share_is_seen_once_and_their_shape_as_often_as_they_are() -> None:
+    rows = [make_row(row_id=str(n), load_value=str(n)) for n in range(1, 41)]
+    batch = gather(cases_of(rows)).batches[0]
+    tpot, own, shared = RANGED.index(Metric.TPOT), OWN_SIGMAS[Metric.TPOT], SHARED_SIGMAS[Metric.TPOT]
+    level = batch.residuals(np.full((len(RANGED), 40), 0.1))[tpot]
+    assert np.sum(level**2) == pytest.approx(40 * 0.1**2 / (own**2 + 40 * shared**2))
+    shape = batch.residuals(np.tile([0.1, -0.1], (len(RANGED), 20)))[tpot]
+    assert np.sum(shape**2) == pytest.approx(40 * 0.1**2 / own**2)
+    strangers = [replace(row, source_id=row.row_id) for row in rows]
+    apart = gather(cases_of(strangers)).batches[0].residuals(np.full((len(RANGED), 40), 0.1))[tpot]
+    assert np.sum(apart**2) == pytest.approx(40 * 0.1**2 / (own**2 + shared**2))
+
+
+def test_slopes_are_how_residuals_change_with_each_parameter() -> None:
+    points = gather(cases_of(slowed(1.1)))
+    layout = Recipe("vllm").design(points.places)
+    problem = _Problem(points, layout)
+    values = np.array([parameter.start for parameter in layout.parameters]) + 0.01
+    slopes = problem.slopes(values)
+    for at in range(len(values)):
+        moved = values + np.where(np.arange(len(values)) == at, 1e-4, 0.0)
+        by_hand = (problem.residuals(moved) - problem.residuals(values)) / 1e-4
+        assert slopes[:, at] == pytest.approx(by_hand, rel=0.02, abs=2e-3), layout.parameters[at]
+
+
+def test_a_run_whose_weights_leave_no_room_is_not_fitted() -> None:
+    cases = cases_of([make_row(), make_row(model="meta-llama/Llama-3.1-70B-Instruct")])
+    assert with_room(cases) == cases[:1]
 
 
 def test_no_share_of_a_peak_exceeds_its_ceiling() -> None:
