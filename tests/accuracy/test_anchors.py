@@ -54,15 +54,15 @@ def measured_by_tgi_on(gpu: str) -> Slice:
 
 
 LIMITS: dict[str, tuple[Slice, dict[Metric, float]]] = {
-    "vllm on h100": (served_on("h100-80gb-sxm"), {Metric.TPOT: 0.071, Metric.TTFT: 0.19}),
-    "vllm on h200": (served_on("h200-141gb-sxm"), {Metric.TPOT: 0.06, Metric.TTFT: 0.15}),
-    "vllm on b200": (served_on("b200"), {Metric.TPOT: 0.07, Metric.TTFT: 0.15}),
-    "open loop": (of_source("inference_perf_demo"), {Metric.TPOT: 0.11, Metric.E2E: 0.16, Metric.THROUGHPUT: 0.05}),
-    "static batches": (of_source("argonne_bench"), {Metric.E2E: 0.10}),
-    "static batches of 2023": (of_source("splitwise"), {Metric.TPOT: 0.25, Metric.E2E: 0.25}),
-    "tgi on t4": (measured_by_tgi_on("t4"), {Metric.TPOT: 0.15, Metric.E2E: 0.10, Metric.TTFT: 0.25}),
-    "tgi on a10": (measured_by_tgi_on("a10"), {Metric.TPOT: 0.15, Metric.E2E: 0.15, Metric.TTFT: 0.15}),
-    "tgi on a100": (measured_by_tgi_on("a100-40gb-pcie"), {Metric.TPOT: 0.15, Metric.E2E: 0.15, Metric.TTFT: 0.25}),
+    "vllm on h100": (served_on("h100-80gb-sxm"), {Metric.TPOT: 0.06, Metric.TTFT: 0.15}),
+    "vllm on h200": (served_on("h200-141gb-sxm"), {Metric.TPOT: 0.06, Metric.TTFT: 0.10}),
+    "vllm on b200": (served_on("b200"), {Metric.TPOT: 0.07, Metric.TTFT: 0.14}),
+    "open loop": (of_source("inference_perf_demo"), {Metric.TPOT: 0.06, Metric.E2E: 0.07, Metric.THROUGHPUT: 0.03}),
+    "static batches": (of_source("argonne_bench"), {Metric.E2E: 0.08}),
+    "static batches of 2023": (of_source("splitwise"), {Metric.TPOT: 0.17, Metric.E2E: 0.17}),
+    "tgi on t4": (measured_by_tgi_on("t4"), {Metric.TPOT: 0.10, Metric.E2E: 0.07, Metric.TTFT: 0.15}),
+    "tgi on a10": (measured_by_tgi_on("a10"), {Metric.TPOT: 0.13, Metric.E2E: 0.12, Metric.TTFT: 0.08}),
+    "tgi on a100": (measured_by_tgi_on("a100-40gb-pcie"), {Metric.TPOT: 0.16, Metric.E2E: 0.17, Metric.TTFT: 0.19}),
 }
 """Name to: which runs, and the largest median error of each metric."""
 
