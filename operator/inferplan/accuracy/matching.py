@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -107,7 +108,7 @@ class Matcher:
             method=names.method,
             engine=_set(engine, settings, launch, serves=load is not LoadType.STATIC_BATCH),
             gpu=names.gpu,
-            kv_dtype=_kv_dtype(run, launch),
+            kv_dtype=_kv_dtype(run, launch, engine),
             tp=layout.tp,
             pp=layout.pp,
             replicas=layout.replicas,
@@ -185,10 +186,26 @@ def _smallest(names: _Names, settings: Settings) -> int:
     return tp
 
 
-def _kv_dtype(run: Run, launch: Launch) -> Dtype | None:
+def _kv_dtype(run: Run, launch: Launch, engine: EngineSpec) -> Dtype | None:
     stated = run.kv_dtype.casefold()
-    eight_bit = "fp8" in stated or "e4m3" in stated or (not stated and launch.kv_eight_bit)
-    return Dtype.FP8 if eight_bit else None
+    assumed = not stated and (launch.kv_eight_bit or _kv_of_checkpoint(run, engine))
+    return Dtype.FP8 if "fp8" in stated or "e4m3" in stated or assumed else None
+
+
+def _kv_of_checkpoint(run: Run, engine: EngineSpec) -> bool:
+    """Whether the engine takes an FP8 cache from the checkpoint.
+
+    Notes
+    -----
+    NVIDIA's FP8 and FP4 checkpoints ask for one (``kv_cache_quant_algo``), and since 0.14 vLLM heeds that where nothing
+    else is said (vllm-project/vllm#30785).
+    """
+    release = parts_of(run.engine_version)
+    heeds = engine.id == "vllm" and release is not None and release >= EARLIER_THAN
+    return heeds and _NVIDIA_QUANTIZED.match(run.model) is not None
+
+
+_NVIDIA_QUANTIZED = re.compile(r"nvidia/.*(?:FP8|FP4)", re.IGNORECASE)
 
 
 def _set(engine: EngineSpec, settings: Settings, launch: Launch, *, serves: bool) -> EngineSpec:

@@ -114,6 +114,24 @@ def test_gpus_are_shared_out_as_stated_or_to_the_fewest_that_hold_the_weights(
     assert (found.tp, found.pp, found.replicas) == layout
 
 
+@pytest.mark.parametrize(
+    ("cells", "kv"),
+    [
+        ({}, Dtype.FP8),
+        ({"engine_version": "0.13.0"}, None),
+        ({"engine_version": ""}, None),
+        ({"kv_dtype": "bf16"}, None),
+        ({"kv_dtype": "auto"}, None),
+        ({"model": "meta-llama/Llama-3.1-8B-Instruct"}, None),
+    ],
+)
+def test_a_checkpoint_of_nvidia_brings_its_kv_type_where_the_release_heeds_it(
+    cells: dict[str, str], kv: Dtype | None
+) -> None:
+    plain = {"model": "nvidia/Llama-3.1-8B-Instruct-FP8", "weight_quant": "fp8", "date": ""}
+    assert case_of(**{**plain, **cells}).kv_dtype == kv
+
+
 def test_a_kv_type_of_eight_bit_is_understood_in_its_spellings() -> None:
     assert [case_of(kv_dtype=kv).kv_dtype for kv in ("fp8_e4m3", "FP8", "", "auto")] == [
         Dtype.FP8,
