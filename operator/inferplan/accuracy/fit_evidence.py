@@ -18,6 +18,7 @@ from inferplan.accuracy.evidence import (
 )
 from inferplan.accuracy.fit_engine import Checked
 from inferplan.accuracy.fit_held_out import KEYS, METRICS, LeftOut, ranges
+from inferplan.accuracy.fit_parameters import place_of
 from inferplan.accuracy.groups import KINDS
 from inferplan.accuracy.matching import Case
 from inferplan.accuracy.outcome import Answer, Metric, measured
@@ -89,11 +90,14 @@ def _covered(one: Checked, of: LeftOut) -> Bools:
 
 
 def _inside(cases: Sequence[Case], errors: Floats, found: Sequence[ErrorRange]) -> Bools:
-    by_key = {(entry.metric, entry.load): (entry.low, entry.high) for entry in found}
+    by_key = {(entry.metric, entry.load, bool(entry.before)): (entry.low, entry.high) for entry in found}
     ratios = np.exp(-errors)
     inside = np.zeros(errors.shape, dtype=np.bool_)
     for at, case in enumerate(cases):
+        generations = (True, False) if place_of(case).earlier else (False,)
+        keys = [(load, before) for before in generations for load in (KINDS[case.load].value, "*")]
         for number, metric in enumerate(METRICS):
-            low, high = by_key.get((metric, KINDS[case.load].value), by_key.get((metric, "*"), (0.0, np.inf)))
+            holding = [by_key[metric, *key] for key in keys if (metric, *key) in by_key]
+            low, high = holding[0] if holding else (0.0, np.inf)
             inside[number, at] = low <= ratios[number, at] <= high
     return inside

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.accuracy.fit_parameters import Design, Recipe
+from inferplan.accuracy.fit_parameters import Design, Recipe, place_of
 from inferplan.accuracy.fit_points import Points, gather
 from inferplan.accuracy.fit_solve import solve
 from inferplan.accuracy.groups import KINDS
@@ -16,6 +17,7 @@ from inferplan.accuracy.matching import Case
 from inferplan.accuracy.outcome import RANGED
 from inferplan.domain.calibration import ErrorRange
 from inferplan.domain.estimate import Evidence
+from inferplan.estimate.constants import EARLIER_THAN
 
 Floats = NDArray[np.float64]
 
@@ -105,7 +107,7 @@ Stand = tuple[Floats, NDArray[np.bool_]]
 
 
 def ranges(cases: Sequence[Case], by_evidence: dict[Evidence, Sequence[Stand]]) -> tuple[ErrorRange, ...]:
-    """Factors around predictions that hold nine of ten left-out measurements, by metric, load and evidence.
+    """Factors around predictions that hold nine of ten left-out measurements, by metric, load, evidence and generation.
 
     Parameters
     ----------
@@ -115,8 +117,31 @@ def ranges(cases: Sequence[Case], by_evidence: dict[Evidence, Sequence[Stand]]) 
     Notes
     -----
     Quantiles of ``measured / predicted`` over cases, a case counting ``n`` to the power of :data:`GROUP_POWER` in a
-    group (source, GPU, model family) of n. Weaker evidence never has a narrower range.
+    group (source, GPU, model family) of n. Weaker evidence never has a narrower range, nor have releases of an earlier
+    generation, which have ranges of their own if both were measured.
     """
+    earlier = np.array([place_of(case).earlier for case in cases], dtype=np.bool_)
+    if np.all(earlier) or not np.any(earlier):
+        return _ranges_of(cases, by_evidence, {})
+    later = _ranges_of(cases, _of(by_evidence, ~earlier), {})
+    floors = {(entry.metric, entry.load, entry.evidence): (entry.low, entry.high) for entry in later}
+    before = ".".join(map(str, EARLIER_THAN))
+    return (
+        *later,
+        *(replace(entry, before=before) for entry in _ranges_of(cases, _of(by_evidence, earlier), floors)),
+    )
+
+
+def _of(by_evidence: dict[Evidence, Sequence[Stand]], chosen: NDArray[np.bool_]) -> dict[Evidence, Sequence[Stand]]:
+    return {evidence: [(of, which & chosen) for of, which in stands] for evidence, stands in by_evidence.items()}
+
+
+def _ranges_of(
+    cases: Sequence[Case],
+    by_evidence: dict[Evidence, Sequence[Stand]],
+    floors: dict[tuple[str, str, Evidence], tuple[float, float]],
+) -> tuple[ErrorRange, ...]:
+    """Ranges of one generation, none narrower than ``floors``."""
     weights = _group_weights(cases)
     kinds = np.array([KINDS[case.load].value for case in cases])
     found: list[ErrorRange] = []
@@ -138,8 +163,8 @@ def ranges(cases: Sequence[Case], by_evidence: dict[Evidence, Sequence[Stand]]) 
                 low, high = whole[0] / THIN_FACTOR, whole[1] * THIN_FACTOR
                 if kind == "*" or np.sum(chosen) >= THIN:
                     low, high = _quantiles(errors[chosen], shares[chosen])
-                before = widest.get((metric, kind), (1.0, 1.0))
-                widest[metric, kind] = min(low, before[0]), max(high, before[1])
+                least = (widest.get((metric, kind), (1.0, 1.0)), floors.get((metric, kind, evidence), (1.0, 1.0)))
+                widest[metric, kind] = min(low, *(f[0] for f in least)), max(high, *(f[1] for f in least))
                 found.append(ErrorRange(metric, kind, evidence, *widest[metric, kind]))
     return tuple(found)
 

@@ -11,8 +11,8 @@ HEAD = """\
 # Written by `inferplan calibrate`; edit the runs, not this file.
 # Names that end in 8bit, 4bit, unpacked, 4bit_experts or unpacked_experts hold for those kernels alone; those that end
 # in ratio_before_0_14 multiply for vLLM before 0.14. Records with `before` hold for earlier releases alone.
-# Ranges hold nine of ten measurements of groups that were left out of the fit: a model family on a measured GPU
-# (Measured), a GPU of a measured family (Calibrated), a GPU of another family (Extrapolated).
+# Ranges hold nine of ten measurements of groups that were left out of the fit: anything of a measured GPU (Measured), a
+# GPU of a measured family (Calibrated), a GPU of another (Extrapolated); with `before`, for earlier releases alone.
 """
 
 
@@ -38,6 +38,7 @@ def _record(record: Calibration) -> str:
     for found in record.ranges:
         lines += ["", "[[records.ranges]]", f"metric = {_text(found.metric)}", f"load = {_text(found.load)}"]
         lines += [f"evidence = {_text(found.evidence)}", f"low = {found.low:.3f}", f"high = {found.high:.3f}"]
+        lines += [f"before = {_text(found.before)}"] if found.before else []
     for source in record.sources:
         lines += ["", "[[records.sources]]", f"fields = {_list(source.fields)}", f"title = {_text(source.title)}"]
         lines += [f"{n} = {_text(v)}" for n, v in (("url", source.url), ("licence", source.licence)) if v]

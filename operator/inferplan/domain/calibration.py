@@ -22,6 +22,8 @@ class ErrorRange:
     evidence: Evidence
     low: float
     high: float
+    before: str = ""
+    """Holds for releases of the engine before this one alone (``0.14``), and then in place of the range without."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,12 @@ def _spellings(kernel: Kernel) -> tuple[tuple[str, str, str, str], ...]:
     return tuple((n, f"{n}_{kernel}", f"{n}_{EARLIER_RATIO}", f"{n}_{kernel}_{EARLIER_RATIO}") for n in NAMES)
 
 
+def _holding(ranges: Sequence[ErrorRange], *, earlier: bool) -> list[ErrorRange]:
+    """Ranges that hold for a generation: its own first, and those of all others."""
+    plain = [entry for entry in ranges if not entry.before]
+    return [*(entry for entry in ranges if entry.before), *plain] if earlier else plain
+
+
 def resolve(
     calibrations: Sequence[Calibration],
     engine: str,
@@ -196,12 +202,13 @@ def resolve(
     family = [c for c in holding if c.family == gpu.family]
     own = [c for c in holding if c.gpu == gpu.id]
     ranges: list[ErrorRange] = []
+    earlier = is_earlier(engine, release)
     for record in (*general, *family, *own):
         stated = dict(record.constants)
         for name, of_kernel, ratio, ratio_of_kernel in _spellings(kernel):
             values[name] = stated.get(of_kernel, stated.get(name, values[name]))
             ratios[name] = stated.get(ratio_of_kernel, stated.get(ratio, ratios[name]))
-        ranges = [*record.ranges, *ranges]
+        ranges = [*_holding(record.ranges, earlier=earlier), *ranges]
     if own and own[-1].runs:
         evidence, detail = Evidence.MEASURED, f"{engine} was measured on {gpu.name} ({own[-1].runs} runs)"
     elif family and family[-1].runs:
@@ -209,6 +216,6 @@ def resolve(
         evidence, detail = Evidence.CALIBRATED, f"{engine} was measured on {gpu.family} GPUs ({runs} runs)"
     else:
         evidence, detail = Evidence.EXTRAPOLATED, f"{engine} on {gpu.name} rests on its datasheet alone"
-    if is_earlier(engine, release):
+    if earlier:
         values = {name: value * ratios[name] for name, value in values.items()}
     return Resolved(Constants(**values), evidence, detail, tuple(ranges))

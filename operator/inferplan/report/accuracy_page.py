@@ -115,7 +115,7 @@ def _headline(e: AccuracyEvidence) -> Iterator[str]:
     yield (
         f"{HEADLINE}: dense and mixture-of-experts models together. In brackets the median signed error (+ = predicted "
         "too high), then rows and the share of measurements inside the predicted 90 % range. Ranges are those that the "
-        "other groups' errors give, so no group vouches for itself."
+        "other groups' errors give, so no group vouches for itself; vLLM before 0.14 has ranges of its own."
     )
     yield ""
     rows = []

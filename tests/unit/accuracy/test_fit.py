@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from inferplan.accuracy.fit_engine import Checked, Generation, calibrate, fit_for, generation_of, recipe_for
-from inferplan.accuracy.fit_held_out import LARGE_GROUP, LeftOut, folds, median_percent
+from inferplan.accuracy.fit_held_out import LARGE_GROUP, LeftOut, folds, median_percent, ranges
 from inferplan.accuracy.fit_parameters import CEILINGS, Level, Recipe, design, everything, place_of
 from inferplan.accuracy.fit_points import OWN_SIGMAS, SHARED_SIGMAS, gather, with_room
 from inferplan.accuracy.fit_records import own_records, records_of
@@ -21,7 +21,7 @@ from inferplan.accuracy.runs import Run
 from inferplan.catalog import load_catalog, load_yardsticks
 from inferplan.catalog.measurements import load_measurements
 from inferplan.catalog.schema import CalibrationRecord
-from inferplan.domain.calibration import Calibration
+from inferplan.domain.calibration import Calibration, ErrorRange
 from inferplan.domain.estimate import Evidence
 from inferplan.estimate.constants import NAMES, resolve
 from tests.unit.accuracy.tables import make_row
@@ -219,3 +219,46 @@ def test_a_fit_that_stands_by_itself_explains_its_runs() -> None:
     assert median_percent(checked.in_sample, np.ones(len(rows), dtype=np.bool_))["tpot"] < 8.0
     points = gather(cases_of(rows))
     assert np.nanmax(np.abs(points.errors(checked.fitted.constants))) < 0.3
+
+
+def range_cases(version: str, count: int = 60) -> list[Case]:
+    return cases_of([make_row(engine_version=version, source_id=f"s{n}") for n in range(count)])
+
+
+def by_load(found: tuple[ErrorRange, ...], metric: str = "tpot") -> dict[tuple[str, str], tuple[float, float]]:
+    return {(entry.load, entry.before): (entry.low, entry.high) for entry in found if entry.metric == metric}
+
+
+def test_ranges_hold_nine_of_ten_measurements_and_a_little_more() -> None:
+    cases = range_cases("0.19.0", 200)
+    errors = np.tile(np.linspace(-0.4, 0.4, 200), (len(RANGED), 1))
+    found = ranges(cases, {Evidence.MEASURED: [(errors, np.ones(200, dtype=np.bool_))]})
+    low, high = by_load(found)["closed_loop", ""]
+    ratios = np.exp(-errors[0])
+    assert 0.90 <= np.mean((ratios >= low) & (ratios <= high)) <= 0.97
+
+
+def test_earlier_releases_have_ranges_of_their_own_and_never_narrower_ones() -> None:
+    later, earlier = range_cases("0.19.0"), range_cases("0.11.0")
+    spread = np.concatenate([np.linspace(-0.3, 0.1, 60), np.linspace(-0.1, 0.8, 60)])
+    stands = [(np.tile(spread, (len(RANGED), 1)), np.ones(120, dtype=np.bool_))]
+    found = by_load(ranges([*later, *earlier], {Evidence.MEASURED: stands}))
+    (low, high), (earlier_low, earlier_high) = found["closed_loop", ""], found["closed_loop", "0.14"]
+    assert low == pytest.approx(np.exp(-0.1), rel=0.02)
+    assert high == pytest.approx(np.exp(0.3), rel=0.02)
+    assert earlier_low < 0.5
+    assert earlier_high == high
+    assert {
+        before for _, before in by_load(ranges(earlier, {Evidence.MEASURED: [(s[:, :60], m[:60]) for s, m in stands]}))
+    } == {""}
+
+
+def test_weaker_evidence_never_has_a_narrower_range() -> None:
+    cases = range_cases("0.19.0")
+    errors = np.tile(np.linspace(-0.4, 0.4, 60), (len(RANGED), 1))
+    everyone = np.ones(60, dtype=np.bool_)
+    found = ranges(cases, {Evidence.MEASURED: [(errors, everyone)], Evidence.CALIBRATED: [(errors / 4, everyone)]})
+    of = {(e.metric, e.load, e.evidence): (e.low, e.high) for e in found}
+    for (metric, load, evidence), entry in of.items():
+        if evidence is Evidence.CALIBRATED:
+            assert entry == of[metric, load, Evidence.MEASURED]

@@ -181,3 +181,15 @@ def test_ranges_are_taken_by_load_and_evidence() -> None:
     assert found.factors("tpot", "open_loop") == (0.8, 1.4)
     assert found.factors("tpot", "closed_loop") == (0.7, 1.5)
     assert found.factors("ttft", "closed_loop") == (0.45, 2.2)
+
+
+def test_ranges_of_an_earlier_generation_take_the_place_of_the_others() -> None:
+    both = (
+        ErrorRange("tpot", "*", Evidence.EXTRAPOLATED, 0.8, 1.2),
+        ErrorRange("tpot", "*", Evidence.EXTRAPOLATED, 0.5, 2.0, before="0.14"),
+    )
+    record = Calibration("own", "vllm", None, None, (), ranges=both)
+    found = {
+        r: resolve([record], "vllm", make_gpu(), release=r).factors("tpot", "offline") for r in ((0, 13), (0, 14), None)
+    }
+    assert found == {(0, 13): (0.5, 2.0), (0, 14): (0.8, 1.2), None: (0.8, 1.2)}

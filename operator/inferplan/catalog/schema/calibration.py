@@ -18,6 +18,7 @@ class Range(Record):
     evidence: Literal["Measured", "Calibrated", "Extrapolated"]
     low: float = Field(gt=0, le=1)
     high: float = Field(ge=1)
+    before: str = ""
 
 
 class CalibrationRecord(Sourced):
@@ -48,7 +49,7 @@ class CalibrationRecord(Sourced):
             before=self.before,
             assumed=tuple(self.assumed),
             ranges=tuple(
-                calibration.ErrorRange(r.metric, r.load, estimate.Evidence(r.evidence), r.low, r.high)
+                calibration.ErrorRange(r.metric, r.load, estimate.Evidence(r.evidence), r.low, r.high, r.before)
                 for r in self.ranges
             ),
             engine_versions=tuple(self.engine_versions),
