@@ -142,7 +142,7 @@ def _ranges_of(
     floors: dict[tuple[str, str, Evidence], tuple[float, float]],
 ) -> tuple[ErrorRange, ...]:
     """Ranges of one generation, none narrower than ``floors``."""
-    weights = _group_weights(cases)
+    groups, weights = _grouped(cases)
     kinds = np.array([KINDS[case.load].value for case in cases])
     found: list[ErrorRange] = []
     widest: dict[tuple[str, str], tuple[float, float]] = {}
@@ -151,18 +151,19 @@ def _ranges_of(
         for number, metric in enumerate(METRICS if stands else ()):
             errors = np.concatenate([of[number][which] for of, which in stands])
             shares = np.concatenate([weights[which] for _, which in stands])
+            of_groups = np.concatenate([groups[which] for _, which in stands])
             of_kinds = np.concatenate([kinds[which] for _, which in stands])
             usable = np.isfinite(errors)
             if metric in {"ttft", "e2e"}:
                 usable &= np.abs(np.nan_to_num(errors)) < GROWING
             if not np.any(usable):
                 continue
-            whole = _quantiles(errors[usable], shares[usable])
+            whole = _quantiles(errors[usable], shares[usable], of_groups[usable])
             for kind in ("*", *_KINDS):
                 chosen = usable if kind == "*" else usable & (of_kinds == kind)
                 low, high = whole[0] / THIN_FACTOR, whole[1] * THIN_FACTOR
                 if kind == "*" or np.sum(chosen) >= THIN:
-                    low, high = _quantiles(errors[chosen], shares[chosen])
+                    low, high = _quantiles(errors[chosen], shares[chosen], of_groups[chosen])
                 least = (widest.get((metric, kind), (1.0, 1.0)), floors.get((metric, kind, evidence), (1.0, 1.0)))
                 widest[metric, kind] = min(low, *(f[0] for f in least)), max(high, *(f[1] for f in least))
                 found.append(ErrorRange(metric, kind, evidence, *widest[metric, kind]))
@@ -172,21 +173,23 @@ def _ranges_of(
 _KINDS = ("closed_loop", "open_loop", "offline")
 
 
-def _group_weights(cases: Sequence[Case]) -> Floats:
+def _grouped(cases: Sequence[Case]) -> tuple[NDArray[np.int64], Floats]:
+    """Number of each case's group (source, GPU, model family), and what its errors weigh."""
+    numbers: dict[tuple[str, str, str], int] = {}
     keys = [(case.run.source_id, case.gpu.id, case.model.family) for case in cases]
-    counts: dict[tuple[str, str, str], int] = {}
-    for key in keys:
-        counts[key] = counts.get(key, 0) + 1
-    return np.array([counts[key] ** GROUP_POWER for key in keys])
+    groups = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+    weights: Floats = np.bincount(groups).astype(np.float64)[groups] ** GROUP_POWER
+    return groups, weights
 
 
-def _quantiles(errors: Floats, weights: Floats) -> tuple[float, float]:
-    """Low and high factor: weighted quantiles of measured over predicted."""
+def _quantiles(errors: Floats, weights: Floats, groups: NDArray[np.int64]) -> tuple[float, float]:
+    """Low and high factor: weighted quantiles of measured over predicted, wider the fewer groups they rest on."""
     order = np.argsort(-errors)
     ratios, share = np.exp(-errors[order]), np.cumsum(weights[order]) / np.sum(weights)
     tail = (1.0 - NOMINAL) / 2.0
     first, last = int(np.searchsorted(share, tail)), int(np.searchsorted(share, 1.0 - tail))
-    low, high = float(ratios[first]), float(ratios[min(last, len(ratios) - 1)])
+    wider = 1.0 + 1.0 / len(np.unique(groups))
+    low, high = float(ratios[first]) ** wider, float(ratios[min(last, len(ratios) - 1)]) ** wider
     return min(low, 1.0 / NARROWEST), max(high, NARROWEST)
 
 

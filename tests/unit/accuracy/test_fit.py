@@ -262,3 +262,14 @@ def test_weaker_evidence_never_has_a_narrower_range() -> None:
     for (metric, load, evidence), entry in of.items():
         if evidence is Evidence.CALIBRATED:
             assert entry == of[metric, load, Evidence.MEASURED]
+
+
+def test_ranges_that_rest_on_few_groups_are_wider() -> None:
+    errors = np.tile(np.linspace(-0.4, 0.4, 60), (len(RANGED), 1))
+    everyone = np.ones(60, dtype=np.bool_)
+    many = range_cases("0.19.0")
+    few = [replace(case, run=replace(case.run, source_id=f"s{at % 2}")) for at, case in enumerate(many)]
+    low, high = by_load(ranges(many, {Evidence.MEASURED: [(errors, everyone)]}))["*", ""]
+    lower, higher = by_load(ranges(few, {Evidence.MEASURED: [(errors, everyone)]}))["*", ""]
+    assert np.log(higher) / np.log(high) == pytest.approx(1.5 / (1 + 1 / 60))
+    assert np.log(lower) / np.log(low) == pytest.approx(1.5 / (1 + 1 / 60))
