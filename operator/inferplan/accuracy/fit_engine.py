@@ -100,7 +100,8 @@ def calibrate(
     tell
         Hears what is being fitted; it takes minutes.
     """
-    points = gather(with_room([case for case in cases if generation_of(case) is generation and fit_for(case)]))
+    fitting = with_room([case for case in cases if generation_of(case) is generation and fit_for(case)])
+    points = gather(fitting, apart=recipe.own)
     if not points.cases:
         return None
     tell(f"{generation.value}: {len(points.cases)} runs")
@@ -108,7 +109,7 @@ def calibrate(
     in_sample = points.errors(fitted.constants)
     if not check:
         return Checked(generation, points, fitted, in_sample, {}, ())
-    if recipe.calibrations is not None:
+    if recipe.own:
         pairs = {LeftOut.PAIR: held_out_errors(points, recipe, LeftOut.PAIR)}
         return Checked(generation, points, fitted, in_sample, pairs, _own_ranges(points, pairs[LeftOut.PAIR]))
     left_out: dict[LeftOut, Floats] = {}

@@ -77,7 +77,7 @@ def held_out_errors(points: Points, recipe: Recipe, of: LeftOut) -> Floats:
     errors = np.full((len(RANGED), len(points.cases)), np.nan)
     for fold in folds(points.cases, of):
         out = set(fold)
-        kept = gather([case for at, case in enumerate(points.cases) if at not in out])
+        kept = gather([case for at, case in enumerate(points.cases) if at not in out], apart=recipe.own)
         if not kept.cases:
             continue
         found = solve(kept, recipe.design(kept.places))

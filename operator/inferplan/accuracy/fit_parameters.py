@@ -282,11 +282,15 @@ class Recipe:
     calibrations: tuple[Calibration, ...] | None = None
     gpus: tuple[GpuSpec, ...] = ()
 
+    @property
+    def own(self) -> bool:
+        """Whether it is measured GPUs that are fitted, beside what is known."""
+        return self.calibrations is not None
+
     def design(self, places: Sequence[Place], parameters: Sequence[Parameter] | None = None) -> Design:
         """Lay out the parameters for places, or given ones."""
         if parameters is None:
-            known = self.calibrations is not None
-            parameters = of_gpus(places) if known else everything(places, self.engine, legacy=self.legacy)
+            parameters = of_gpus(places) if self.own else everything(places, self.engine, legacy=self.legacy)
         if self.calibrations is None:
             return design(parameters, places, np.zeros((len(places), len(NAMES))))
         return design(parameters, places, np.log(np.maximum(self._known(places, self.calibrations), _NOTHING)))

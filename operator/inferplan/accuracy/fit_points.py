@@ -127,8 +127,15 @@ def with_room(cases: Sequence[Case]) -> list[Case]:
     return [case for case, fits in zip(cases, room, strict=True) if fits]
 
 
-def gather(cases: Sequence[Case]) -> Points:
-    """Prepare the points of some cases."""
+def gather(cases: Sequence[Case], *, apart: bool = False) -> Points:
+    """Prepare the points of some cases.
+
+    Parameters
+    ----------
+    apart
+        Whether the level of siblings is what is asked for, as where somebody calibrates for machines of his own: each
+        run then counts for itself.
+    """
     places = tuple(dict.fromkeys(place_of(case) for case in cases))
     index = {place: at for at, place in enumerate(places)}
     by_kind: dict[tuple[str, float], list[Group]] = {}
@@ -153,7 +160,7 @@ def gather(cases: Sequence[Case]) -> Points:
                     [[_is_median(case, metric) for case in of_group] for metric in RANGED], dtype=np.bool_
                 ),
                 weight=weight[None, :] / sigma[:, None],
-                siblings=siblings_of(of_group),
+                siblings=np.arange(len(of_group)) if apart else siblings_of(of_group),
             )
         )
     return Points(tuple(cases), places, tuple(batches))

@@ -124,6 +124,15 @@ def test_a_level_that_siblings_share_is_seen_once_and_their_shape_as_often_as_th
     assert np.sum(apart**2) == pytest.approx(40 * 0.1**2 / (own**2 + shared**2))
 
 
+def test_each_of_ones_own_runs_tells_the_level() -> None:
+    rows = [make_row(row_id=str(n), load_value=str(n)) for n in range(1, 41)]
+    checked, _ = own(rows)
+    known = calibrate(cases_of(rows), Generation.VLLM, recipe_for(Generation.VLLM, None), check=False)
+    assert known is not None
+    siblings = [len(set(one.points.batches[0].siblings.tolist())) for one in (checked, known)]
+    assert siblings == [40, 1]
+
+
 def test_slopes_are_how_residuals_change_with_each_parameter() -> None:
     points = gather(cases_of(slowed(1.1)))
     layout = Recipe("vllm").design(points.places)
