@@ -14,6 +14,7 @@ from inferplan.accuracy.fit_parameters import Recipe
 from inferplan.accuracy.fit_points import Points, gather, with_room
 from inferplan.accuracy.fit_solve import Fitted, solve
 from inferplan.accuracy.matching import Case
+from inferplan.accuracy.outcome import RANGED, measured
 from inferplan.accuracy.runs import LoadType
 from inferplan.domain.calibration import ErrorRange
 from inferplan.domain.catalog import Catalog
@@ -62,10 +63,18 @@ def _nobody(_: str) -> None:
     """Hear nothing."""
 
 
-def fit_for(case: Case) -> bool:
-    """Whether a case may be fitted."""
-    flags = {word.strip() for word in case.run.flag.replace(";", ",").split(",")}
-    return case.load is not LoadType.STARTUP and not (flags & UNFIT) and case.run.tp is not None
+def unfit(case: Case) -> str:
+    """Why a case may not be fitted; empty if it may."""
+    flags = {word.strip() for word in case.run.flag.replace(";", ",").split(",")} & UNFIT
+    if case.load is LoadType.STARTUP:
+        return "starts an engine and serves nothing"
+    if flags:
+        return f"is flagged {', '.join(sorted(flags))}"
+    if case.run.tp is None:
+        return "states no tp"
+    if all(measured(case.run, metric) is None for metric in RANGED):
+        return "has no measured latency or throughput"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,7 @@ def calibrate(
     tell
         Hears what is being fitted; it takes minutes.
     """
-    fitting = with_room([case for case in cases if generation_of(case) is generation and fit_for(case)])
+    fitting = with_room([case for case in cases if generation_of(case) is generation and not unfit(case)])
     points = gather(fitting, apart=recipe.own)
     if not points.cases:
         return None

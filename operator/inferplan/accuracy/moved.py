@@ -72,7 +72,13 @@ def read_before(data: bytes, origin: str) -> Before:
 
 
 def moved_since(before: Before, answers: Sequence[Answer]) -> tuple[Moved, ...]:
-    """Compare metric by metric; metrics that no row has both times are left out."""
+    """Compare metric by metric; metrics that no row has both times are left out.
+
+    Raises
+    ------
+    InputError
+        If there is no row that has been predicted both times.
+    """
     found = []
     for metric in Metric:
         moves = [
@@ -88,6 +94,9 @@ def moved_since(before: Before, answers: Sequence[Answer]) -> tuple[Moved, ...]:
         far.sort(key=lambda move: (-abs(log(move.now / move.before)), move.row_id))
         typical = median(move.share for move in far) if far else 0.0
         found.append(Moved(metric, len(moves), len(far), typical, tuple(far[:MOST_LISTED])))
+    if not found:
+        hint = "give the rows that inferplan accuracy --rows wrote for the same runs"
+        raise InputError([Fault("--against", "no row was predicted both times", hint)])
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import enum
+from collections import Counter
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +18,7 @@ from inferplan.domain.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from inferplan.accuracy.fit_engine import Checked
+    from inferplan.accuracy.matching import Matched
     from inferplan.domain.calibration import Calibration
 
 EPILOG = """
@@ -71,7 +73,10 @@ def calibrate(
 
     known, sources = read_catalog(catalog, None), load_measurements()
     matched = Matcher(known, load_yardsticks()).match(read_runs(runs, facts or []))
-    fitted_on = date or dt.datetime.now(tz=dt.UTC).date().isoformat()
+    fitted_on = _day(date)
+    passed_over = _passed_over(matched)
+    for words in passed_over:
+        typer.echo(words, err=True)
     records: list[Calibration] = []
     for generation in Generation:
         recipe = recipe_for(generation, known if scope is Scope.GPU else None)
@@ -84,10 +89,35 @@ def calibrate(
         else:
             records.extend(records_of(checked, sources, fitted_on))
     if not records:
-        hint = "inferplan accuracy says why each run is passed over"
-        raise InputError([Fault(", ".join(runs), "holds no run that can be fitted", hint)])
+        why = f"holds no run that can be fitted ({'; '.join(passed_over) or 'weights leave no room for a KV cache'})"
+        raise InputError([Fault(", ".join(runs), why, "state tp and at least one latency, mean or p50, of each run")])
     write_file(output, calibration_text(records))
     typer.echo(f"{output}: {len(records)} records")
+
+
+def _day(date: str) -> str:
+    if not date:
+        return dt.datetime.now(tz=dt.UTC).date().isoformat()
+    try:
+        return dt.date.fromisoformat(date).isoformat()
+    except ValueError as error:
+        raise InputError([Fault("--date", f'"{date}" is no date', "write it as 2026-01-31")]) from error
+
+
+def _passed_over(matched: Matched) -> list[str]:
+    """Runs that are not fitted, by reason."""
+    from inferplan.accuracy.fit_engine import unfit
+
+    reasons = Counter(
+        [reason for _, reason in matched.skipped] + [why for case in matched.cases if (why := unfit(case))]
+    )
+    listed = reasons.most_common(MOST_REASONS)
+    rest = sum(reasons.values()) - sum(count for _, count in listed)
+    more = [f"passed over: {rest} for other reasons"] if rest else []
+    return [f"passed over: {count} ({reason})" for reason, count in listed] + more
+
+
+MOST_REASONS = 6
 
 
 def _summary(checked: Checked) -> str:
@@ -97,8 +127,8 @@ def _summary(checked: Checked) -> str:
 
     everyone = np.ones(len(checked.points.cases), dtype=np.bool_)
     parts = [f"in sample {_percents(median_percent(checked.in_sample, everyone))}"]
-    for of, errors in checked.left_out.items():
-        parts.append(f"{of} left out {_percents(median_percent(errors, everyone))}")
+    told = ((of, _percents(median_percent(errors, everyone))) for of, errors in checked.left_out.items())
+    parts.extend(f"{of} left out {percents}" for of, percents in told if percents)
     aside = f", {checked.fitted.set_aside} set aside" if checked.fitted.set_aside else ""
     return f"{checked.generation}: {len(checked.points.cases)} runs{aside}; median errors " + "; ".join(parts)
 

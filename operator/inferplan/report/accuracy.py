@@ -41,6 +41,8 @@ def percent(share: float) -> str:
 def accuracy_report(title: str, scores: Scores) -> Report:
     """Tell how far predictions are from the runs of a table."""
     headline = f"{scores.predicted:,} of {scores.runs:,} runs predicted"
+    if scores.predicted and not scores.overall.scores:
+        headline += "; none of them states a measured value (mean or p50), so there is nothing to compare"
     if scores.repeated:
         headline += f"; {scores.repeated} stand twice and count once"
     dimensions = dict.fromkeys(part.dimension for part in scores.slices)

@@ -161,7 +161,7 @@ def test_the_page_names_bad_spots_before_anything_by_slice() -> None:
 
 def test_a_page_without_bad_spots_says_so() -> None:
     page = accuracy_page(evidence(line(median_error=5.0)))
-    assert "No slice of 8 rows or more" in page
+    assert "No slice of 5 rows or more" in page
 
 
 def test_evidence_survives_its_file_and_foreign_files_are_refused() -> None:

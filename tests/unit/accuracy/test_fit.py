@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inferplan.accuracy.fit_engine import Checked, Generation, calibrate, fit_for, generation_of, recipe_for
+from inferplan.accuracy.fit_engine import Checked, Generation, calibrate, generation_of, recipe_for, unfit
 from inferplan.accuracy.fit_held_out import LARGE_GROUP, LeftOut, folds, median_percent, ranges
 from inferplan.accuracy.fit_parameters import CEILINGS, Level, Recipe, design, everything, place_of
 from inferplan.accuracy.fit_points import OWN_SIGMAS, SHARED_SIGMAS, gather, with_room
@@ -170,8 +170,14 @@ def test_a_constant_is_the_sum_of_its_terms() -> None:
 
 
 def test_flagged_runs_and_those_without_a_layout_are_not_fitted() -> None:
-    fit, flagged, loose = cases_of([make_row(), make_row(flag="overload"), make_row(tp="", gpu_count="1")])
-    assert [fit_for(case) for case in (fit, flagged, loose)] == [True, False, False]
+    silent = dict.fromkeys((*TPOT_ALONE, "itl_or_tpot_ms_mean"), "")
+    rows = [make_row(), make_row(flag="overload"), make_row(tp="", gpu_count="1"), make_row(**silent)]
+    assert [unfit(case) for case in cases_of(rows)] == [
+        "",
+        "is flagged overload",
+        "states no tp",
+        "has no measured latency or throughput",
+    ]
 
 
 def test_engines_before_the_second_scheduler_are_calibrated_apart() -> None:

@@ -166,3 +166,22 @@ def test_a_classifier_is_refused_and_an_infeasible_scenario_is_no_plan(cli: Cli,
     infeasible = cli("simulate", examples / "infeasible-scenario.yaml")
     assert infeasible.code == 3
     assert "no such plan" in infeasible.out
+
+
+def test_rows_of_other_runs_are_no_earlier_rows(cli: Cli, tmp_path: Path) -> None:
+    runs, others, rows = tmp_path / "runs.csv", tmp_path / "others.csv", tmp_path / "rows.csv"
+    runs.write_bytes(make_table({"row_id": "a"}))
+    others.write_bytes(make_table({"row_id": "b"}))
+    assert cli("accuracy", others, "--rows", rows).code == 0
+    ended = cli("accuracy", runs, "--against", rows)
+    assert ended.code == 2
+    assert "no row was predicted both times" in ended.err
+
+
+def test_a_table_without_measured_values_says_so(cli: Cli, tmp_path: Path) -> None:
+    runs = tmp_path / "runs.csv"
+    silent = dict.fromkeys(("ttft_ms_mean", "itl_or_tpot_ms_mean", "e2e_ms_mean", "output_tok_s_total"), "")
+    runs.write_bytes(make_table(silent))
+    ended = cli("accuracy", runs)
+    assert ended.code == 0
+    assert "none of them states a measured value" in ended.out

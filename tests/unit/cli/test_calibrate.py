@@ -85,4 +85,21 @@ def test_a_table_without_a_run_to_fit_is_refused(cli: Cli, tmp_path: Path) -> No
     ended = cli("calibrate", path, "-o", tmp_path / "own.toml")
     assert ended.code == 2
     assert "no run that can be fitted" in ended.err
+    assert 'GPU "x" is not in the catalog' in ended.err
     assert not (tmp_path / "own.toml").exists()
+
+
+def test_runs_that_are_passed_over_are_counted_by_reason(cli: Cli, tmp_path: Path, slow_runs: Path) -> None:
+    pytest.importorskip("scipy")
+    lacking = tmp_path / "lacking.csv"
+    lacking.write_bytes(make_table({"row_id": "x", "tp": ""}, {"row_id": "y", "tp": ""}))
+    ended = cli("calibrate", slow_runs, lacking, "-o", tmp_path / "own.toml", "--no-check")
+    assert ended.code == 0
+    assert "passed over: 2 (states no tp)" in ended.err
+
+
+def test_a_date_that_is_none_is_refused(cli: Cli, tmp_path: Path, slow_runs: Path) -> None:
+    pytest.importorskip("scipy")
+    ended = cli("calibrate", slow_runs, "-o", tmp_path / "own.toml", "--no-check", "--date", "yesterday")
+    assert ended.code == 2
+    assert '--date: "yesterday" is no date' in ended.err
