@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -17,6 +17,7 @@ from inferplan.catalog import apply_price_book, load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.errors import Fault, InputError
+from inferplan.domain.scenario import Scenario, Tier
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class Asked:
 
     document: ScenarioDocument
     resolved: ResolvedScenario
+
+    def scenario(self, tier: Tier | None) -> Scenario:
+        """The scenario with another tier asked for; a pin that is written down has none to choose from."""
+        stated = self.resolved.scenario
+        return stated if tier is None or stated.pin is not None else replace(stated, tier=tier)
 
 
 def read_catalog(overlay: Path | None, price_book: Path | None) -> Catalog:

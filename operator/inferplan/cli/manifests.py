@@ -39,9 +39,7 @@ def render_all(
     found: list[Rendered] = []
     faults: list[Fault] = []
     for one in asked:
-        scenario = one.resolved.scenario
-        if tier is not None and scenario.pin is None:
-            scenario = replace(scenario, tier=tier)
+        scenario = one.scenario(tier)
         outcome = run(scenario, catalog, inventory=nodes, planner=planner)
         try:
             objects = manifests(outcome, to_deploy(one.document.resource), inventory=nodes)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -44,12 +43,7 @@ def plan(
     nodes = read_nodes(inventory, known)
     asked = read_asked(files, known)
     planner = Planner(known)
-    outcomes = []
-    for one in asked:
-        scenario = one.resolved.scenario
-        if tier is not None and scenario.pin is None:
-            scenario = replace(scenario, tier=tier)
-        outcomes.append(run(scenario, known, inventory=nodes, planner=planner))
+    outcomes = [run(one.scenario(tier), known, inventory=nodes, planner=planner) for one in asked]
     if output in {Format.JSON, Format.YAML}:
         write_data(document(asked, outcomes), output)
     else:
