@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import enum
 from collections import Counter
 from importlib.util import find_spec
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from inferplan.cli.accuracy import Facts, Runs
-from inferplan.cli.options import Overlay
+from inferplan.cli.options import Overlay, Recorded, day_of
 from inferplan.cli.output import tell_progress, write_file
 from inferplan.domain.errors import Fault, InputError
 
@@ -55,7 +54,7 @@ def calibrate(
     check: Annotated[
         bool, typer.Option("--check/--no-check", help="Leave out groups of runs to learn how far off it is elsewhere.")
     ] = True,
-    date: Annotated[str, typer.Option("--date", metavar="DATE", help="Date to record; today if not given.")] = "",
+    date: Recorded = "",
     facts: Facts = None,
     catalog: Overlay = None,
 ) -> None:
@@ -73,7 +72,7 @@ def calibrate(
 
     known, sources = read_catalog(catalog, None), load_measurements()
     matched = Matcher(known, load_yardsticks()).match(read_runs(runs, facts or []))
-    fitted_on = _day(date)
+    fitted_on = day_of(date)
     passed_over = _passed_over(matched)
     for words in passed_over:
         typer.echo(words, err=True)
@@ -93,15 +92,6 @@ def calibrate(
         raise InputError([Fault(", ".join(runs), why, "state tp and at least one latency, mean or p50, of each run")])
     write_file(output, calibration_text(records))
     typer.echo(f"{output}: {len(records)} records")
-
-
-def _day(date: str) -> str:
-    if not date:
-        return dt.datetime.now(tz=dt.UTC).date().isoformat()
-    try:
-        return dt.date.fromisoformat(date).isoformat()
-    except ValueError as error:
-        raise InputError([Fault("--date", f'"{date}" is no date', "write it as 2026-01-31")]) from error
 
 
 def _passed_over(matched: Matched) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 import re
 import subprocess
@@ -12,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from inferplan.cli.options import Recorded, day_of
 from inferplan.cli.output import tell_progress, write_file
 from inferplan.domain.errors import Fault, InputError
 from inferplan.report.seed_statements import STATEMENTS
@@ -55,7 +55,7 @@ def seed(
 def evidence(
     runs: Annotated[list[str], typer.Argument(metavar="RUNS", help="Measured runs.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = EVIDENCE,
-    date: Annotated[str, typer.Option("--date", help="Date to record; today if not given.")] = "",
+    date: Recorded = "",
 ) -> None:
     """Fit anew with groups left out, and write what that says of the accuracy: aggregated figures, minutes of work."""
     from inferplan.accuracy.evidence import evidence_text
@@ -66,12 +66,12 @@ def evidence(
     from inferplan.catalog import load_catalog, load_yardsticks
     from inferplan.cli.runs import read_runs
 
+    measured_on = day_of(date)
     known, found = load_catalog(), read_runs(runs, [])
     matcher = Matcher(known, load_yardsticks())
     cases = matcher.match(found).cases
     fits = [calibrate(cases, kind, recipe_for(kind, None), tell=tell_progress) for kind in Generation]
     checked = [one for one in fits if one is not None]
-    measured_on = date or dt.datetime.now(tz=dt.UTC).date().isoformat()
     gathered = evidence_of(checked, answer(found, matcher, known.calibrations), measured_on, _general)
     write_file(output, evidence_text(gathered))
 

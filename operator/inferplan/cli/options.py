@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from inferplan.cli.output import Format
+from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.scenario import Tier
 
 INFEASIBLE = 3
@@ -32,3 +34,20 @@ OneTier = Annotated[
         help="Budget, Recommended or HighEnd, whatever the scenario says.",
     ),
 ]
+Recorded = Annotated[str, typer.Option("--date", metavar="DATE", help="Date to record; today if not given.")]
+
+
+def day_of(date: str) -> str:
+    """A date that is given, or today.
+
+    Raises
+    ------
+    InputError
+        If it is none.
+    """
+    if not date:
+        return dt.datetime.now(tz=dt.UTC).date().isoformat()
+    try:
+        return dt.date.fromisoformat(date).isoformat()
+    except ValueError as error:
+        raise InputError([Fault("--date", f'"{date}" is no date', "write it as 2026-01-31")]) from error
