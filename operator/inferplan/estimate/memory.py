@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.units import GIB
+from inferplan.estimate.constants import release_of
 from inferplan.estimate.kv_cache import sequence_bytes
 
 if TYPE_CHECKING:
@@ -93,8 +94,8 @@ def counts_graphs(engine: EngineSpec) -> bool:
     """
     if engine.eager:
         return False
-    parts = [int(part) for part in engine.version.split(".")[:2] if part.isdigit()]
-    return tuple(parts) >= GRAPHS_COUNTED_FROM if len(parts) == len(GRAPHS_COUNTED_FROM) else True
+    release = release_of(engine.version)
+    return release is None or release >= GRAPHS_COUNTED_FROM
 
 
 def kv_pool_bytes(table: ReplicaTable) -> Floats:
