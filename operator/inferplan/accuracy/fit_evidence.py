@@ -25,6 +25,7 @@ from inferplan.accuracy.outcome import Answer, Metric, measured
 from inferplan.accuracy.score import repeated_places, score
 from inferplan.domain.calibration import ErrorRange
 from inferplan.domain.estimate import Evidence
+from inferplan.estimate.constants import factors_of, ranges_holding
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -66,7 +67,7 @@ def evidence_of(
 def _lines(one: Checked) -> Iterator[Line]:
     once = np.array(sorted(set(range(len(one.points.cases))) - repeated_places(one.points.cases)), dtype=np.int64)
     cases = [one.points.cases[at] for at in once]
-    shown = _inside(cases, one.in_sample[:, once], [e for e in one.ranges if e.evidence is Evidence.MEASURED])
+    shown = _inside(cases, one.in_sample[:, once], one.ranges)
     yield from lines_of(one.generation.value, IN_SAMPLE, cases, one.in_sample[:, once], shown)
     for of, errors in one.left_out.items():
         inside = _covered(one, of)
@@ -90,14 +91,13 @@ def _covered(one: Checked, of: LeftOut) -> Bools:
 
 
 def _inside(cases: Sequence[Case], errors: Floats, found: Sequence[ErrorRange]) -> Bools:
-    by_key = {(entry.metric, entry.load, bool(entry.before)): (entry.low, entry.high) for entry in found}
+    """Whether each measurement lies in its range for measured GPUs, shape (metrics, cases)."""
+    of_generation = {earlier: ranges_holding(found, earlier=earlier) for earlier in (True, False)}
     ratios = np.exp(-errors)
     inside = np.zeros(errors.shape, dtype=np.bool_)
     for at, case in enumerate(cases):
-        generations = (True, False) if place_of(case).earlier else (False,)
-        keys = [(load, before) for before in generations for load in (KINDS[case.load].value, "*")]
+        own, load = of_generation[place_of(case).earlier], KINDS[case.load].value
         for number, metric in enumerate(METRICS):
-            holding = [by_key[metric, *key] for key in keys if (metric, *key) in by_key]
-            low, high = holding[0] if holding else (0.0, np.inf)
+            low, high = factors_of(own, metric, load, Evidence.MEASURED) or (0.0, np.inf)
             inside[number, at] = low <= ratios[number, at] <= high
     return inside

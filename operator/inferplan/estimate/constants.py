@@ -134,11 +134,16 @@ class Resolved:
 
     def factors(self, metric: str, load: str) -> tuple[float, float]:
         """Low and high factor of a metric under a kind of load."""
-        for wanted in (load, "*"):
-            for entry in self.ranges:
-                if (entry.metric, entry.load, entry.evidence) == (metric, wanted, self.evidence):
-                    return entry.low, entry.high
-        return _PRIOR_RANGES[metric]
+        return factors_of(self.ranges, metric, load, self.evidence) or _PRIOR_RANGES[metric]
+
+
+def factors_of(ranges: Sequence[ErrorRange], metric: str, load: str, evidence: Evidence) -> tuple[float, float] | None:
+    """Low and high factor of the first range that holds, one for the kind of load before one for all; None if none."""
+    for wanted in (load, "*"):
+        for entry in ranges:
+            if (entry.metric, entry.load, entry.evidence) == (metric, wanted, evidence):
+                return entry.low, entry.high
+    return None
 
 
 Release = tuple[int, ...]
@@ -175,7 +180,7 @@ def _spellings(kernel: Kernel) -> tuple[tuple[str, str, str, str], ...]:
     return tuple((n, f"{n}_{kernel}", f"{n}_{EARLIER_RATIO}", f"{n}_{kernel}_{EARLIER_RATIO}") for n in NAMES)
 
 
-def _holding(ranges: Sequence[ErrorRange], *, earlier: bool) -> list[ErrorRange]:
+def ranges_holding(ranges: Sequence[ErrorRange], *, earlier: bool) -> list[ErrorRange]:
     """Ranges that hold for a generation: its own first, and those of all others."""
     plain = [entry for entry in ranges if not entry.before]
     return [*(entry for entry in ranges if entry.before), *plain] if earlier else plain
@@ -208,7 +213,7 @@ def resolve(
         for name, of_kernel, ratio, ratio_of_kernel in _spellings(kernel):
             values[name] = stated.get(of_kernel, stated.get(name, values[name]))
             ratios[name] = stated.get(ratio_of_kernel, stated.get(ratio, ratios[name]))
-        ranges = [*_holding(record.ranges, earlier=earlier), *ranges]
+        ranges = [*ranges_holding(record.ranges, earlier=earlier), *ranges]
     if own and own[-1].runs:
         evidence, detail = Evidence.MEASURED, f"{engine} was measured on {gpu.name} ({own[-1].runs} runs)"
     elif family and family[-1].runs:
