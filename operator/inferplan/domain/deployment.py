@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
 from inferplan.domain.hardware import GpuSpec, Terms
 from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMethod, Source
+
+
+class SpeculativeMethod(enum.StrEnum):
+    """Where drafted tokens come from, in the engine's words."""
+
+    NGRAM = "ngram"
+    """Repetitions in the text itself: no weights, no cache."""
+    MTP = "mtp"
+    """The multi-token-prediction layer that the checkpoint brings."""
+    DRAFT_MODEL = "draft_model"
+    """A smaller model of the same vocabulary."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeculativeDecoding:
+    """Tokens drafted cheaply and checked by the model in one step.
+
+    Parameters
+    ----------
+    tokens
+        Tokens drafted for each step.
+    acceptance
+        Share of drafted tokens that the model keeps, an assumption of whoever asks for it.
+    draft
+        The draft model and how its weights are stored; None for methods that need none.
+    """
+
+    method: SpeculativeMethod
+    tokens: int
+    acceptance: float
+    draft: ModelSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +78,17 @@ class EngineSpec:
     bfloat16_min_compute_capability: int = 80
     max_num_seqs: int | None = None
     """Limit of running sequences that it is started with; None = its default."""
+    batched_tokens: int | None = None
+    """Token budget of a step that it is started with; None = its default for the GPU."""
     eager: bool = False
     """Started without CUDA graphs."""
+    text_only: bool = True
+    """Vision and audio parts of a checkpoint are neither loaded nor profiled."""
+    cpu_offload_bytes: int = 0
+    """Weights of each GPU that stay in the machine's memory and are read from there in every step."""
+    kv_offload_bytes: int = 0
+    """Machine memory of a replica that keeps KV blocks which the GPUs had to give up."""
+    speculative: SpeculativeDecoding | None = None
     serves: bool = True
     """Sends tokens to clients; false where a script calls it in its own process."""
     sources: tuple[Source, ...] = ()

@@ -5,10 +5,11 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from typing import TypeVar
 
-from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.deployment import EngineSpec, SpeculativeDecoding
 from inferplan.domain.hardware import OwnedPool, Terms
-from inferplan.domain.model import ModelSpec, Quantization, Task
+from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.operation import Toleration
 from inferplan.domain.units import SECONDS_PER_MINUTE
 
@@ -209,9 +210,26 @@ class Tier(enum.StrEnum):
     HIGH_END = "HighEnd"
 
 
+Value = TypeVar("Value")
+
+
+def _said(wish: Value | None, otherwise: Value) -> Value:
+    """A wish, or what holds without one."""
+    return otherwise if wish is None else wish
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A wish to evaluate exactly this; what is None is still chosen."""
+    """A wish to evaluate exactly this; what is None is still chosen.
+
+    Parameters
+    ----------
+    kv_dtype
+        Type of the KV cache; 16-bit types stand for the compute type.
+    gpu_memory_utilization, max_num_batched_tokens, eager, text_only, cpu_offload_bytes, kv_offload_bytes, speculative
+        How the engine is started, as the fields of :class:`~inferplan.domain.deployment.EngineSpec`; what is None
+        stays the engine's default.
+    """
 
     model: str | None = None
     quantization: Quantization | None = None
@@ -221,6 +239,27 @@ class Pin:
     max_num_seqs: int | None = None
     max_model_len: int | None = None
     engine: str | None = None
+    kv_dtype: Dtype | None = None
+    gpu_memory_utilization: float | None = None
+    max_num_batched_tokens: int | None = None
+    eager: bool | None = None
+    text_only: bool | None = None
+    cpu_offload_bytes: int | None = None
+    kv_offload_bytes: int | None = None
+    speculative: SpeculativeDecoding | None = None
+
+    def applied_to(self, engine: EngineSpec) -> EngineSpec:
+        """Return the engine as it is started under this pin."""
+        return replace(
+            engine,
+            memory_fraction=_said(self.gpu_memory_utilization, engine.memory_fraction),
+            batched_tokens=_said(self.max_num_batched_tokens, engine.batched_tokens),
+            eager=_said(self.eager, engine.eager),
+            text_only=_said(self.text_only, engine.text_only),
+            cpu_offload_bytes=_said(self.cpu_offload_bytes, engine.cpu_offload_bytes),
+            kv_offload_bytes=_said(self.kv_offload_bytes, engine.kv_offload_bytes),
+            speculative=_said(self.speculative, engine.speculative),
+        )
 
     @property
     def is_full(self) -> bool:

@@ -9,6 +9,7 @@ import numpy as np
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.model import Task
 from inferplan.domain.plan import Infeasibility, Outcome, Plan, SearchSpace
 from inferplan.domain.reasons import ReasonCode, Rejection
 from inferplan.domain.scenario import HardwarePolicy, HardwareSource, Pin, Scenario, Tier
@@ -63,7 +64,7 @@ class Planner:
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
-        self._static: dict[tuple[str, ...], StaticTable] = {}
+        self._static: dict[tuple[Task, tuple[EngineSpec, ...]], StaticTable] = {}
         self._supplies: dict[object, Supply] = {}
 
     def plan(self, scenario: Scenario, inventory: Inventory | None = None) -> Outcome:
@@ -195,7 +196,7 @@ class Planner:
         if custom is not None:
             model = custom_model(custom, self._catalog)
             return build_static(self._catalog, () if model is None else (model,), engines)
-        key = (scenario.task.value, *(f"{engine.id} {engine.version} {engine.image}" for engine in engines))
+        key = (scenario.task, engines)
         table = self._static.pop(key, None)
         if table is None:
             models = tuple(replace(model, task=scenario.task) for model in self._catalog.models)
@@ -206,10 +207,13 @@ class Planner:
         return table
 
     def _engines(self, scenario: Scenario) -> tuple[EngineSpec, ...]:
-        wanted = set(scenario.engine.allow)
-        if scenario.pin is not None and scenario.pin.engine is not None:
-            wanted = {scenario.pin.engine}
-        return tuple(scenario.engine.applied_to(engine) for engine in self._catalog.engines if engine.id in wanted)
+        pin = scenario.pin or Pin()
+        wanted = set(scenario.engine.allow) if pin.engine is None else {pin.engine}
+        return tuple(
+            pin.applied_to(scenario.engine.applied_to(engine))
+            for engine in self._catalog.engines
+            if engine.id in wanted
+        )
 
     def _supply(self, scenario: Scenario, inventory: Inventory | None) -> Supply:
         policy = scenario.hardware
