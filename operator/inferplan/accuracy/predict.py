@@ -236,13 +236,13 @@ def _predictions(
     prompt_floor = least_prompt_s(table, np.maximum(group.prompt - group.cached, 1.0))
     if group.load is LoadType.STATIC_BATCH:
         prompt_floor = prompt_floor * np.maximum(group.amount, 1.0)
-    pool = kv_pool_bytes(table)
+    pool = kv_pool_bytes(table, group.sequences)
     return Predictions(
         ttft_ms=figure("ttft", _MS),
         tpot_ms=figure("tpot", _MS),
         e2e_ms=figure("e2e", _MS),
         output_tok_s=figure("throughput", group.replicas),
-        kv_pool_tokens=kv_pool_tokens(table),
+        kv_pool_tokens=kv_pool_tokens(table, group.sequences),
         kv_pool_gib=pool / GIB,
         weights_gib=table.weights_bytes / GIB,
         evidence_code=table.evidence_code,

@@ -60,6 +60,8 @@ class MemoryLedger:
     kv_bytes_per_token: float
     kv_pool_tokens: float
     """Tokens that one replica's pool holds."""
+    sequences_held: int
+    """Sequences at full length that the pool holds at once, whatever the batch limit."""
 
     @property
     def needed_bytes(self) -> float:

@@ -188,7 +188,7 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         slots=slots,
         running=serving.running,
         met=serving.met,
-        kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table), 1.0), 1.0),
+        kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table, load.max_num_seqs), 1.0), 1.0),
         utilization=serving.utilization,
         completed_rps=serving.completed_rps,
         capacity_rps=serving.capacity_rps,
@@ -256,7 +256,7 @@ def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) 
     if load.kind is LoadKind.OFFLINE and load.task is Task.GENERATION:
         new_tokens, _ = prompt_tokens(table, load)
         allowed = np.minimum(allowed, table.max_num_batched_tokens * output / (output + new_tokens))
-    held = sequences_held(table, load.isl_mean + output / 2.0)
+    held = sequences_held(table, load.isl_mean + output / 2.0, load.max_num_seqs)
     slots: Floats = np.maximum(np.minimum(allowed, held), 1.0)
     return slots
 

@@ -27,11 +27,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 EVIDENCE = (Evidence.MEASURED, Evidence.CALIBRATED, Evidence.EXTRAPOLATED)
-LARGE_GPU_BYTES = 70 * GIB
-LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES = 1024.0, 256.0
-"""``max_num_seqs`` for which the sampler's memory is reserved, as the engine's defaults do by GPU."""
-
-
 NATIVE = frozenset({Kernel.EIGHT_BIT, Kernel.FOUR_BIT, Kernel.EXPERTS})
 WEIGHT_ONLY = (Kernel.UNPACKED, Kernel.UNPACKED_EXPERTS)
 RANGE_KEYS = tuple(
@@ -59,6 +54,8 @@ class ReplicaTable:
 
     Parameters
     ----------
+    step_activations_bytes, sampler_bytes_per_sequence
+        Transient memory of the largest step, and of the sampler for each sequence of the batch limit.
     always_bytes, head_bytes, routed_bytes
         Weights read in every step, for the LM head, and all routed experts.
     experts, experts_per_token
@@ -80,7 +77,8 @@ class ReplicaTable:
     capacity_bytes: Floats
     granted_bytes: Floats
     weights_bytes: Floats
-    activations_bytes: Floats
+    step_activations_bytes: Floats
+    sampler_bytes_per_sequence: Floats
     overhead_bytes: Floats
     kv_block_bytes: Floats
     kv_block_tokens: Floats
@@ -185,9 +183,6 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] - of_gpus["hidden"]
-    by_default = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
-    limits = np.array([np.nan if e.max_num_seqs is None else float(e.max_num_seqs) for e in engines])[engine]
-    sequences = np.where(np.isnan(limits), by_default, np.minimum(limits, LARGE_GPU_SEQUENCES))
     pooling = of_weights["classifier"]
     in_layers = of_weights["loaded"] - of_weights["outer"]
     at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
@@ -203,13 +198,12 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         granted_bytes=np.ceil(capacity * fraction),
         weights_bytes=loaded
         + of_weights["vision"] * np.minimum(memory.ASSUMED_VISION_SHARE * loaded, memory.ASSUMED_VISION_BYTES),
-        activations_bytes=memory.activation_bytes(
+        step_activations_bytes=memory.step_activation_bytes(
             batched_tokens=batched,
-            sequences=sequences * (1 - pooling) * (1 - is_tgi),
             hidden=of_weights["hidden"],
-            vocab=of_weights["vocab"],
             has_experts=np.minimum(of_weights["experts"], 1.0),
         ),
+        sampler_bytes_per_sequence=memory.sampler_bytes(vocab=of_weights["vocab"]) * (1 - pooling) * (1 - is_tgi),
         overhead_bytes=memory.overhead_bytes(
             tp_size=tp_, layers=of_weights["layers"] / pp_, counts_graphs=graphs, is_tgi=is_tgi
         ),
@@ -250,9 +244,6 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
             details=tuple(r.detail for r in flat),
         ),
     )
-
-
-SMALL_BATCH_TOKENS = 2048.0
 
 
 def _range_row(resolved: Resolved) -> list[float]:
@@ -355,9 +346,10 @@ def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:
 
 
 def _batched_tokens(engine: EngineSpec, gpu: GpuSpec) -> int:
-    """Default token budget of a step by GPU memory; A100s keep the smallest whatever their size."""
+    """Token budget of a step: as said, or by GPU memory; A100s keep the smallest default whatever their size."""
+    if engine.batched_tokens is not None:
+        return engine.batched_tokens
     size = gpu.memory_bytes / GIB
     fitting = [tokens for from_gib, tokens in engine.default_batched_tokens if size >= from_gib]
-    if gpu.id.startswith("a100"):
-        return engine.default_batched_tokens[0][1]
-    return fitting[-1]
+    default = engine.default_batched_tokens[0][1] if gpu.id.startswith("a100") else fitting[-1]
+    return max(default, engine.least_batched_tokens)

@@ -12,7 +12,7 @@ from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate.bounds import least_prompt_s, least_tpot_s, not_below
 from inferplan.estimate.estimator import Quantiles, ReplicaLoad, output_tokens, predict, prompt_tokens
-from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of
+from inferplan.estimate.memory import activations_bytes, kv_pool_bytes, kv_pool_tokens, sequence_bytes_of
 from inferplan.estimate.replica import EVIDENCE, ReplicaTable
 
 Floats = NDArray[np.float64]
@@ -65,16 +65,18 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
 def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
     longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
     sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
-    pool = float(kv_pool_bytes(table)[0])
-    needed = min(sequences * float(sequence_bytes_of(table, float(longest))[0]), pool)
+    pool = float(kv_pool_bytes(table, sequences)[0])
+    one = float(sequence_bytes_of(table, float(longest))[0])
+    needed = min(sequences * one, pool)
     return MemoryLedger(
         capacity_bytes=float(table.capacity_bytes[0]),
         granted_bytes=float(table.granted_bytes[0]),
         weights_bytes=float(table.weights_bytes[0]),
-        activations_bytes=float(table.activations_bytes[0]),
+        activations_bytes=float(activations_bytes(table, sequences)[0]),
         overhead_bytes=float(table.overhead_bytes[0]),
         kv_pool_bytes=pool,
         kv_needed_bytes=needed,
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
-        kv_pool_tokens=float(kv_pool_tokens(table)[0]),
+        kv_pool_tokens=float(kv_pool_tokens(table, sequences)[0]),
+        sequences_held=int(pool // max(one, 1.0)),
     )

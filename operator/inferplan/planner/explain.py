@@ -140,8 +140,10 @@ def _memory(s: Subject) -> Iterator[Step]:
         "bytes",
         f"catalog, model {configuration.model.id}",
     )
+    activations = memory.activations_bytes(table, configuration.max_num_seqs)
+    pool = memory.kv_pool_bytes(table, configuration.max_num_seqs)
     left = (
-        f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(table.activations_bytes)}"
+        f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(activations)}"
         f" - {_number(table.overhead_bytes)}"
     )
     block = _number(table.kv_block_bytes)
@@ -150,7 +152,7 @@ def _memory(s: Subject) -> Iterator[Step]:
         "KV pool of one GPU",
         "floor((granted - weights - activations - overhead) / block) x block",
         f"floor(({left}) / {block}) * {block}",
-        _first(memory.kv_pool_bytes(table)),
+        _first(pool),
         "bytes",
         "vLLM, determine_available_memory; constants in estimate/memory.py",
     )
@@ -160,7 +162,7 @@ def _memory(s: Subject) -> Iterator[Step]:
         "Memory",
         "Sequences that run at once at most",
         "min(max_num_seqs, floor(pool / KV of one sequence at mean length))",
-        f"max(1, min({configuration.max_num_seqs}, floor({_number(memory.kv_pool_bytes(table))} / {_number(one)})))",
+        f"max(1, min({configuration.max_num_seqs}, floor({_number(pool)} / {_number(one)})))",
         _first(_slots(s)),
         "sequences",
         "vLLM scheduler",
