@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate import pooling, throughput
-from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of, sequences_held
-from inferplan.estimate.prefill import PromptTime, burst_prompt_time, prompt_time
-from inferplan.estimate.queueing import (
+from inferplan.estimate.lengths import (
     NORMAL_QUANTILE,
     PERCENTILES,
-    joint_quantile,
     length_quantile,
     lognormal_sigma,
-    wait_quantile,
+    met_length,
+    squared_variation,
 )
+from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of, sequences_held
+from inferplan.estimate.prefill import PromptTime, burst_prompt_time, prompt_time, time_alone
+from inferplan.estimate.queueing import joint_quantile, wait_quantile
 from inferplan.estimate.replica import ReplicaTable, build_replicas
 from inferplan.estimate.roofline import StepModel, step_model
 from inferplan.estimate.throughput import Serving
@@ -167,10 +168,10 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     classify = load.task is Task.CLASSIFICATION
     output = output_tokens(load)
     slots = batch_slots(table, load, output)
-    step = step_model(table, load.isl_mean + output / 2.0)
+    step = step_model(table, running_context(load))
     prompt = prompt_of(table, load, step, slots)
     serving = _serving(table, load, step, prompt, output, slots)
-    held = serving.running * sequence_bytes_of(table, load.isl_mean + output / 2.0)
+    held = serving.running * sequence_bytes_of(table, running_context(load))
     ttft, tpot, e2e = _latencies(table, load, step, prompt, output, slots, serving)
     low_high = {key: table.factors(key, load.kind.value) for key in ("ttft", "tpot", "e2e", "throughput")}
     return Prediction(
@@ -201,7 +202,7 @@ def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
     """Requests per second at which each replica saturates, shape (n,); the ``capacity_rps`` of :func:`predict`."""
     output = output_tokens(load)
     slots = batch_slots(table, load, output)
-    step = step_model(table, load.isl_mean + output / 2.0)
+    step = step_model(table, running_context(load))
     prompt = prompt_of(table, load, step, slots)
     if load.task is Task.CLASSIFICATION:
         return 1.0 / prompt.others
@@ -218,19 +219,52 @@ def output_tokens(load: ReplicaLoad) -> Floats | float:
     return 1.0 if load.task is Task.CLASSIFICATION else np.maximum(load.osl_mean, 1.0)
 
 
-def prompt_tokens(table: ReplicaTable, load: ReplicaLoad) -> tuple[Floats, Floats]:
-    """New and cached prompt tokens of a request, shape (n,) each."""
-    prefix = np.minimum(load.shared_prefix_tokens, np.maximum(load.isl_mean - 1.0, 0.0))
+def running_context(load: ReplicaLoad) -> Floats | float:
+    """Mean context of the sequences that run at a moment [tokens]: their prompt and half of their output.
+
+    Notes
+    -----
+    Long outputs run longer, so theirs is the length that is met (:func:`~inferplan.estimate.lengths.met_length`).
+    """
+    if load.task is Task.CLASSIFICATION:
+        return load.isl_mean + 0.5
+    return load.isl_mean + np.maximum(met_length(load.osl_mean, load.osl_p95), 1.0) / 2.0
+
+
+def prompt_tokens(
+    table: ReplicaTable, load: ReplicaLoad, length: Floats | float | None = None
+) -> tuple[Floats, Floats]:
+    """New and cached tokens of a prompt of some length (the mean by default), shape (n,) each."""
+    tokens = load.isl_mean if length is None else length
+    prefix = np.minimum(load.shared_prefix_tokens, np.maximum(tokens - 1.0, 0.0))
     shape = (len(table),)
-    return np.broadcast_to(np.maximum(load.isl_mean - prefix, 1.0), shape), np.broadcast_to(prefix, shape)
+    return np.broadcast_to(np.maximum(tokens - prefix, 1.0), shape), np.broadcast_to(prefix, shape)
 
 
 def prompt_of(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> PromptTime:
     """Time of one prompt beside the sequences that decode meanwhile; for a classifier, of one item in full steps."""
     tokens, prefix = prompt_tokens(table, load)
+    variation = squared_variation(load.isl_mean, load.isl_p95)
     if load.task is Task.CLASSIFICATION:
-        return pooling.item_time(table, step, tokens=tokens, prefix=prefix, slots=slots)
-    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=sequences_beside(slots))
+        return pooling.item_time(table, step, tokens=tokens, prefix=prefix, slots=slots, variation=variation)
+    beside = sequences_beside(slots)
+    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=beside, variation=variation)
+
+
+def longer_prompt_s(
+    table: ReplicaTable, load: ReplicaLoad, step: StepModel, prompt: PromptTime, slots: Floats, percentile: int
+) -> Floats:
+    """By how much a prompt of the length at a percentile takes longer than the mean one [s], shape (n,).
+
+    Its chunks and its attention are those of that length, not a multiple of the mean's.
+    """
+    length = length_quantile(load.isl_mean, load.isl_p95, percentile)
+    if not np.any(np.asarray(load.isl_p95) > np.asarray(load.isl_mean)):
+        return np.zeros(len(table))
+    tokens, prefix = prompt_tokens(table, load, np.maximum(length, 1.0))
+    beside = np.zeros(len(table)) if load.task is Task.CLASSIFICATION else sequences_beside(slots)
+    alone = time_alone(table, step, tokens=tokens, prefix=prefix, sequences=beside)
+    return alone - prompt.alone + table.constant("request_token_overhead_s") * (length - load.isl_mean)
 
 
 def sequences_beside(slots: Floats) -> Floats:
@@ -256,7 +290,7 @@ def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) 
     if load.kind is LoadKind.OFFLINE and load.task is Task.GENERATION:
         new_tokens, _ = prompt_tokens(table, load)
         allowed = np.minimum(allowed, table.max_num_batched_tokens * output / (output + new_tokens))
-    held = sequences_held(table, load.isl_mean + output / 2.0)
+    held = sequences_held(table, running_context(load))
     slots: Floats = np.maximum(np.minimum(allowed, held), 1.0)
     return slots
 
@@ -311,8 +345,7 @@ def _column(table: ReplicaTable, value: Floats | float | None) -> Floats:
 def _variability(load: ReplicaLoad) -> Floats:
     """Half the sum of the squared coefficients of variation of arrivals and of service."""
     mean, p95 = (load.isl_mean, load.isl_p95) if load.task is Task.CLASSIFICATION else (load.osl_mean, load.osl_p95)
-    sigma = lognormal_sigma(mean, p95)
-    found: Floats = (load.burstiness + np.expm1(sigma * sigma)) / 2.0
+    found: Floats = (load.burstiness + squared_variation(mean, p95)) / 2.0
     return found
 
 
@@ -337,12 +370,11 @@ def _latencies(
     e2e: dict[int, Floats] = {}
     e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
     for q in PERCENTILES:
-        longer_prompt = length_quantile(load.isl_mean, load.isl_p95, q) / np.maximum(load.isl_mean, 1e-9) - 1.0
         longer_output = length_quantile(load.osl_mean, load.osl_p95, q) / np.maximum(load.osl_mean, 1e-9) - 1.0
         waits = [_excess(serving.prompt_wait_s, serving.prompt_busy, q)]
         if random_slots:
             waits.append(_excess(serving.slot_wait_s, serving.slot_busy, q))
-        ttft[q] = joint_quantile(ttft_mean, prompt.alone * longer_prompt, *waits)
+        ttft[q] = joint_quantile(ttft_mean, longer_prompt_s(table, load, step, prompt, slots, q), *waits)
         tpot[q] = serving.tpot_s
         if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
             crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
@@ -379,10 +411,10 @@ def _prompt_luck(
     if load.task is Task.CLASSIFICATION:
         return np.zeros_like(serving.met), 1.0
     of_outputs = lognormal_sigma(load.osl_mean, load.osl_p95)
-    of_prompts = np.expm1(np.square(lognormal_sigma(load.isl_mean, load.isl_p95)))
+    of_prompts = squared_variation(load.isl_mean, load.isl_p95)
     uneven: Floats | float = load.burstiness
     if load.kind is not LoadKind.OPEN_LOOP:
-        uneven = np.minimum(np.expm1(np.square(of_outputs)), 1.0)
+        uneven = np.minimum(squared_variation(load.osl_mean, load.osl_p95), 1.0)
     if load.kind is LoadKind.CLOSED_LOOP:
         users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
         uneven = np.minimum(uneven + 1.0 - np.minimum(serving.met / users, 1.0), 1.0)

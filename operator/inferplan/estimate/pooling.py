@@ -19,20 +19,39 @@ Floats = NDArray[np.float64]
 _NEARLY_FULL = 0.999
 
 
-def item_time(table: ReplicaTable, step: StepModel, *, tokens: Floats, prefix: Floats, slots: Floats) -> PromptTime:
+def item_time(  # noqa: PLR0913 - one argument per column of the load
+    table: ReplicaTable,
+    step: StepModel,
+    *,
+    tokens: Floats,
+    prefix: Floats,
+    slots: Floats,
+    variation: Floats | float = 0.0,
+) -> PromptTime:
     """Latency of one item alone, and the engine's time per item when steps are full [s], shape (n,).
+
+    Parameters
+    ----------
+    variation
+        Squared coefficient of variation of the items' lengths.
 
     Notes
     -----
-    A full step holds ``min(budget, slots x tokens)`` prompt tokens, so ``P = tokens / that x step + attention``.
+    A full step holds ``min(budget, slots x tokens)`` prompt tokens, so ``P = tokens / that x step + attention``. A
+    pipeline has ``m = min(slots, pp)`` such steps under way, each with its share of the slots, and so P is the m-th part.
     """
     nothing = np.zeros(len(table))
-    attention = attention_time(table, tokens, prefix)
+    attention = attention_time(table, tokens, prefix, variation)
     chunk = np.minimum(tokens, table.max_num_batched_tokens)
-    full = np.minimum(table.max_num_batched_tokens, slots * tokens)
-    each = tokens / full * step.time(nothing, full) + attention
+    in_flight = np.minimum(slots, table.pp)
+    full = np.minimum(table.max_num_batched_tokens, slots / in_flight * tokens)
+    each = (tokens / full * step.through(nothing, full) + attention) / in_flight
     return PromptTime(
-        alone=tokens / chunk * step.time(nothing, chunk) + attention, others=each, packed=each, steps=tokens / chunk
+        alone=tokens / chunk * step.through(nothing, chunk) + attention,
+        others=each,
+        packed=each,
+        steps=tokens / chunk,
+        stages=table.pp,
     )
 
 

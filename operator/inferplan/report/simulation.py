@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate.estimator import Prediction, Quantiles, ReplicaLoad, predict
-from inferplan.estimate.queueing import PERCENTILES
+from inferplan.estimate.lengths import PERCENTILES
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.simulation import Simulated
 from inferplan.report.numbers import number
