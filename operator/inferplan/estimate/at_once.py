@@ -38,9 +38,9 @@ def static_batch(
 
     Notes
     -----
-    ``prefill = ceil(b x prompt / budget)`` full steps, which overlap in a pipeline as far as they hold different prompts;
-    ``decode = (output - 1) x step(b)``; TTFT is the prompt phase of the whole batch. Waves take ``batch / slots`` times
-    as long.
+    ``prefill = ceil(b x prompt / budget)`` full steps, which overlap in a pipeline as far as they hold different
+    prompts; ``decode = (output - 1) x step(b)``; TTFT is the prompt phase of the whole batch. Waves take
+    ``batch / slots`` times as long.
     """
     together = np.minimum(batch, np.maximum(slots, 1.0))
     waves = batch / together
@@ -49,7 +49,7 @@ def static_batch(
     nothing = np.zeros_like(tokens)
     steps = tokens / chunk
     prefill = steps * step.through(nothing, chunk) + together * attention_time(table, prompt, nothing)
-    prefill = prefill * overlapped(table.pp, np.minimum(steps, together))  # noqa: PLR6104 - not in place
+    prefill = prefill * overlapped(table.pp, np.minimum(steps, together))
     tpot = step.time(together)
     total = waves * (prefill + (output - 1.0) * tpot)
     return AtOnce(ttft_s=waves * prefill, tpot_s=tpot, e2e_s=total, makespan_s=total)
@@ -78,8 +78,8 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
 
     Notes
     -----
-    With n of them in places at once, p new tokens each, ``c = min(budget, n p)`` tokens and ``m = n p / c`` steps, which
-    overlap in a pipeline as far as they hold different prompts::
+    With n of them in places at once, p new tokens each, ``c = min(budget, n p)`` tokens and ``m = n p / c`` steps
+    (which overlap in a pipeline as far as they hold different prompts)::
 
         prompt phase D = m step(n / 2, c) + n attention + (n - 1) intake
         TTFT           = D (m + 1) / 2m
@@ -93,7 +93,7 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
     steps = np.maximum(at_once * tokens / chunk, 1.0)
     beside = at_once * (1.0 - 1.0 / steps) / 2.0
     phase = steps * step.through(beside / table.pp, chunk) + at_once * attention_time(table, tokens, prefix)
-    phase = phase * overlapped(table.pp, np.minimum(steps, at_once))  # noqa: PLR6104 - not in place
+    phase = phase * overlapped(table.pp, np.minimum(steps, at_once))
     phase = phase + (at_once - 1.0) * table.constant("intake_s") * table.serves
     ramp = phase * (steps + 1.0) / (2.0 * steps)
     more, among = np.maximum(output - 1.0, 0.0), (steps - 1.0) / 2.0

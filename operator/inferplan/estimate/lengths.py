@@ -4,9 +4,9 @@ Up to ``p95 = 3.87 x mean`` lengths are lognormal. No lognormal distribution rea
 one is bent: everything above the 95th percentile moves up with it, closer together the further it goes, and everything
 below shrinks so that the mean stays. At ``p95 = 20 x mean`` one request in twenty has the P95 and no other counts.
 
-Nothing reaches further at all, for one request in twenty at the P95 makes a mean of P95 / 20 by itself. Where a mean and
-a P95 contradict each other in this way, both are taken as stated: the P95 for every percentile from there on, the mean
-for the load.
+Nothing reaches further at all, for one request in twenty at the P95 makes a mean of P95 / 20 by itself. Where a mean
+and a P95 contradict each other in this way, both are taken as stated: the P95 for every percentile from there on, the
+mean for the load.
 """
 
 from __future__ import annotations

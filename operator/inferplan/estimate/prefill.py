@@ -75,7 +75,7 @@ def chunk_of(table: ReplicaTable, tokens: Floats, sequences: Floats) -> Floats:
     return np.minimum(tokens, budget)
 
 
-def prompt_time(  # noqa: PLR0913 - one argument per column of the load
+def prompt_time(
     table: ReplicaTable,
     step: StepModel,
     *,

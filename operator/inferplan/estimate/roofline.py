@@ -152,7 +152,7 @@ class StepModel:
         memory = weights + self.routed * -np.expm1(tokens * self.left_log) if self.sparse else weights
         arithmetic = tokens * self.compute_per_token
         if is_last:
-            arithmetic = arithmetic + own * self.head_per_sequence  # noqa: PLR6104 - not in place
+            arithmetic = arithmetic + own * self.head_per_sequence
         beside = own * (self.kv_per_sequence + self.per_sequence) + tokens * self.moved_per_token
         beyond = np.minimum((prompt_tokens + np.maximum(own - CAPTURED_TOKENS, 0.0)) / CAPTURED_TOKENS, 1.0)
         beyond = np.maximum(beyond, self.eager)
@@ -230,7 +230,7 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
         moved_per_token=reduces * traffic / (table.link_bytes_per_s * c("link_efficiency"))
         + ACTIVATION_BYTES * table.hidden * passes / (table.pp * bandwidth),
         hop_per_token=HOP_TENSORS * ACTIVATION_BYTES * table.hidden / ASSUMED_NODE_LINK_BYTES_PER_S,
-        hop_latency=ASSUMED_HOP_LATENCY_S * (table.pp > 1),
+        hop_latency=np.where(table.pp > 1, ASSUMED_HOP_LATENCY_S, 0.0),
         prompt_share=c("prompt_share"),
         steps_before=c("steps_before_prompt"),
     )
