@@ -14,8 +14,8 @@ from inferplan.accuracy.runs import LoadType
 from inferplan.domain.calibration import Calibration
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate.estimator import ReplicaLoad
 from inferplan.estimate.replica import ReplicaTable, build_replicas
+from inferplan.estimate.replica_load import ReplicaLoad
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]

@@ -57,6 +57,7 @@ def make_estimate(**overrides: Any) -> Estimate:
         output_tps_per_user=Range(90.0, 120.0, 130.0),
         output_tps_total=Range(1_800.0, 2_400.0, 2_600.0),
         requests_per_s=2.5,
+        offered_rps=0.0,
         capacity_rps=Range(4.0, 5.0, 6.0),
         running_batch=4.25,
         kv_occupancy=0.31,
