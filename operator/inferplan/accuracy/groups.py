@@ -101,10 +101,19 @@ def _group(places: Places, cases: list[Case], calibrations: Sequence[Calibration
 
 
 def _table(cases: list[Case], calibrations: Sequence[Calibration]) -> ReplicaTable:
-    weights, weight = _distinct([(case.model, case.method) for case in cases], lambda w: (w[0].id, w[1].id))
+    weights, weight = _distinct([(case.model, case.method) for case in cases], lambda w: (w[0].id, w[1]))
     engines, engine = _distinct(
         [case.engine for case in cases],
-        lambda e: (e.id, e.version, e.memory_fraction, e.default_batched_tokens, e.max_num_seqs, e.eager, e.serves),
+        lambda e: (
+            e.id,
+            e.version,
+            e.memory_fraction,
+            e.default_batched_tokens,
+            e.max_num_seqs,
+            e.eager,
+            e.serves,
+            e.text_only,
+        ),
     )
     gpus, gpu = _distinct([case.gpu for case in cases], lambda g: g.id)
     kv_dtypes, kv = _distinct([case.kv_dtype for case in cases], lambda dtype: dtype)

@@ -220,6 +220,7 @@ def _set(engine: EngineSpec, settings: Settings, launch: Launch, *, serves: bool
         memory_fraction=settings.memory_fraction,
         max_num_seqs=int(settings.max_num_seqs),
         eager=settings.eager,
+        text_only=settings.text_only,
         serves=serves and not launch.in_process,
         default_batched_tokens=((0.0, int(settings.max_num_batched_tokens)),),
     )

@@ -23,6 +23,7 @@ _IN_FLIGHT = re.compile(r"at most (\d+) requests in flight", re.IGNORECASE)
 _EAGER = re.compile(
     r"eager[ =:]*true|enforce[-_ ]eager(?![ =:]*(?:false|off|no))|optimi[sz]ation level 0", re.IGNORECASE
 )
+_TEXT_ONLY = re.compile(r"language[-_ ]model[-_ ]only|text[- ]only", re.IGNORECASE)
 _RECURRING = re.compile(r"recur|repeat|shared[- ]prefix", re.IGNORECASE)
 _LOAD_IS_LIMIT = re.compile(r"(?:max_num_seqs|max(?:imum)? batch size) \(load value\)", re.IGNORECASE)
 _DISTINCT = re.compile(r"distinct|no reuse|random", re.IGNORECASE)
@@ -89,6 +90,7 @@ class Settings:
     most_in_flight: float | None
     constant_gaps: bool
     eager: bool
+    text_only: bool
     assumed: tuple[str, ...]
 
 
@@ -116,6 +118,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
         most_in_flight=_first(_IN_FLIGHT, run.notes),
         constant_gaps="constant arrival" in run.notes or "constant rate" in run.notes,
         eager=_EAGER.search(run.notes) is not None,
+        text_only=_TEXT_ONLY.search(run.notes) is not None,
         assumed=tuple(assumed),
     )
 

@@ -51,6 +51,8 @@ class EngineSpec:
     serves: bool = True
     """Sends tokens to clients; false where a script calls it in its own process."""
     sources: tuple[Source, ...] = ()
+    text_only: bool = True
+    """Vision towers are left out (vLLM ``--language-model-only``)."""
 
 
 @dataclass(frozen=True, slots=True)

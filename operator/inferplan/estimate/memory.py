@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.domain.deployment import EngineSpec
-from inferplan.domain.hardware import GpuSpec
+from inferplan.domain.hardware import GpuSpec, LinkKind
 from inferplan.domain.units import GIB
 from inferplan.estimate.constants import release_of
+from inferplan.estimate.expert_padding import BLACKWELL, CONSUMER_BLACKWELL
 from inferplan.estimate.kv_cache import sequence_bytes
 
 if TYPE_CHECKING:
@@ -29,23 +30,27 @@ Floats = NDArray[np.float64]
 HIDDEN_BYTES, HIDDEN_BYTES_OF_CARDS = 0.46 * GIB, 0.66 * GIB
 """Memory that the driver's tool prints and an engine does not get (H100: 79.65 against 79.19 GiB), for modules and for
 PCIe cards. The latter was read off one pool alone, of an RTX 4090 (vLLM 0.19), and holds what else is missing there."""
-WEIGHTS_IN_MEMORY = 1.0017
-"""Loaded weights over the sum of their parameters (padding, buffers)."""
 SAMPLER_BYTES_PER_LOGIT = 13.9
 """Peak bytes per sequence and vocabulary entry in the sampler's profile run (float32 logits and copies)."""
 ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN = 11.9
 MOE_ACTIVATION_BYTES = 0.55 * GIB
 CONTEXT_BYTES_ALONE = 0.46 * GIB
 CONTEXT_BYTES_PARALLEL = 2.01 * GIB
+CONTEXT_BYTES_PARALLEL_OVER_PCIE = 0.71 * GIB
 CONTEXT_BYTES_PER_DOUBLING = 0.10 * GIB
-"""CUDA context and libraries; with tensor parallelism NCCL's buffers come on top, more with every doubling."""
+"""CUDA context and libraries; with tensor parallelism NCCL's buffers come on top, more with every doubling. Over NVLink
+switches they take 2.1 GiB (H100; eight A100s in vLLM 0.7 alike), over PCIe hardly anything: logs show 0.20 and 0.25 GiB
+beside the allocator on RTX 3090s and on two RTX 4090s (vllm-project/vllm#14447, #13061), where one GPU has as much."""
 GRAPHS_BYTES = 0.65 * GIB
 GRAPHS_BYTES_PER_LAYER = 0.018 * GIB
+"""CUDA graphs of all batch sizes up to 512 (:data:`SIZES_MEASURED` of them)."""
 GRAPHS_COUNTED_FROM = (0, 21)
 """vLLM takes CUDA graphs off the KV pool from this version on; before, they came out of what the grant leaves."""
-ASSUMED_VISION_SHARE, ASSUMED_VISION_BYTES = 0.07, 3.0 * GIB
-"""Multimodal checkpoints hold more than the catalog counts (vision tower, projector): this share of the weights on one
-GPU, at most that much (Llama 4 Scout: 2.8 GiB, gemma 3 4B: 0.6 GiB on every GPU)."""
+LARGEST_CAPTURED, LARGEST_CAPTURED_ON_BLACKWELL = 512.0, 1024.0
+SIZES_MEASURED = 51.0
+ASSUMED_ENCODER_BYTES = 1.84 * GIB
+"""Profile run of a vision encoder. The recipes of Qwen3.5 give 2.7 GiB back for ``--language-model-only`` on one GPU
+(vllm-project/recipes, 2026); 0.86 GiB of that are the tower's weights. Split over the GPUs as the tower is."""
 ASSUMED_TGI_OVERHEAD_BYTES = 1.0 * GIB
 """Context, graphs and communication of TGI, whose share of memory is already taken at 0.9 for it."""
 
@@ -60,31 +65,104 @@ def activation_bytes(
 ) -> Floats:
     """Highest transient memory of the profile run on one GPU [bytes].
 
+    Parameters
+    ----------
+    sequences
+        Limit of running sequences that the engine is started with; its profile run samples for no more of them than
+        there are tokens in a step.
+
     Notes
     -----
-    ``a x batched_tokens x hidden + s x sequences x vocab (+ experts)``; the sampler's logits dominate for
-    large vocabularies and do not shrink with tensor parallelism.
+    ``a x batched_tokens x hidden + s x min(sequences, batched_tokens) x vocab (+ experts)``; the sampler's logits
+    dominate for large vocabularies and do not shrink with tensor parallelism.
     """
     return (
         ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN * batched_tokens * np.minimum(hidden, 4096.0)
-        + SAMPLER_BYTES_PER_LOGIT * sequences * vocab
+        + SAMPLER_BYTES_PER_LOGIT * np.minimum(sequences, batched_tokens) * vocab
         + MOE_ACTIVATION_BYTES * has_experts * batched_tokens / 8192.0
     )
 
 
-def overhead_bytes(*, tp_size: Floats, layers: Floats, counts_graphs: Floats, is_tgi: Floats) -> Floats:
+def largest_captured(gpu: GpuSpec) -> float:
+    """Largest batch that an engine captures as a CUDA graph by default [sequences]."""
+    capability = gpu.compute_capability or 0
+    on_blackwell = BLACKWELL <= capability < CONSUMER_BLACKWELL
+    return LARGEST_CAPTURED_ON_BLACKWELL if on_blackwell else LARGEST_CAPTURED
+
+
+def sizes_captured(sequences: Floats, largest: Floats | float = LARGEST_CAPTURED) -> Floats:
+    """Count the batch sizes that are captured as CUDA graphs.
+
+    Parameters
+    ----------
+    sequences
+        Limit of running sequences; sizes go up to twice that, for steps that hold some prompt tokens.
+    largest
+        Largest size in any case.
+
+    Notes
+    -----
+    1, 2, 4, then every eighth up to 256, then every sixteenth.
+
+    Examples
+    --------
+    >>> sizes_captured(np.array([1.0, 2.0, 16.0, 1024.0])).tolist()
+    [2.0, 3.0, 7.0, 51.0]
+    """
+    most = np.minimum(2.0 * sequences, largest)
+    small = np.minimum(np.floor(np.log2(np.maximum(most, 1.0))), 2.0) + 1.0
+    by_eight = np.floor(np.minimum(most, 256.0) / 8.0)
+    by_sixteen = np.floor(np.maximum(most - 256.0, 0.0) / 16.0)
+    return small + by_eight + by_sixteen
+
+
+def graph_bytes(*, layers: Floats, sequences: Floats, largest: Floats | float = LARGEST_CAPTURED) -> Floats:
+    """Memory of CUDA graphs on one GPU [bytes].
+
+    Notes
+    -----
+    A fixed part, the first capture with its workspaces, and a part per layer and captured size.
+    """
+    return GRAPHS_BYTES + GRAPHS_BYTES_PER_LAYER * layers * sizes_captured(sequences, largest) / SIZES_MEASURED
+
+
+def overhead_bytes(
+    *,
+    tp_size: Floats,
+    layers: Floats,
+    sequences: Floats,
+    counts_graphs: Floats,
+    is_tgi: Floats,
+    over_pcie: Floats | float = 0.0,
+    largest: Floats | float = LARGEST_CAPTURED,
+) -> Floats:
     """CUDA context, communication buffers and, where the engine counts them, CUDA graphs of one GPU [bytes].
 
     Parameters
     ----------
+    layers
+        Layers on one GPU.
+    sequences
+        Limit of running sequences that the engine is started with.
     counts_graphs, is_tgi
         1 or 0.
+    over_pcie
+        1 where the GPUs of a replica talk over PCIe or a bridge and not over NVLink switches, else 0.
+    largest
+        Largest batch that is captured as a graph (:func:`largest_captured`).
     """
     doublings = np.log2(np.maximum(tp_size, 1.0))
-    parallel = CONTEXT_BYTES_PARALLEL + CONTEXT_BYTES_PER_DOUBLING * doublings
+    buffers = np.where(np.asarray(over_pcie) > 0, CONTEXT_BYTES_PARALLEL_OVER_PCIE, CONTEXT_BYTES_PARALLEL)
+    parallel = buffers + CONTEXT_BYTES_PER_DOUBLING * doublings
     context = np.where(np.asarray(tp_size) > 1, parallel, CONTEXT_BYTES_ALONE)
-    graphs = counts_graphs * (GRAPHS_BYTES + GRAPHS_BYTES_PER_LAYER * layers)
+    graphs = counts_graphs * graph_bytes(layers=layers, sequences=sequences, largest=largest)
     return np.where(is_tgi > 0, ASSUMED_TGI_OVERHEAD_BYTES, context + graphs)
+
+
+def over_pcie(gpu: GpuSpec, tp_size: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the GPUs of a replica talk over PCIe or a bridge, shape of ``tp_size``."""
+    link = gpu.interconnect
+    return (tp_size > link.domain_gpus) | (link.kind in {LinkKind.PCIE, LinkKind.NVLINK_BRIDGE})
 
 
 def counts_graphs(engine: EngineSpec) -> bool:

@@ -20,8 +20,9 @@ from inferplan.domain.model import DTYPE_BYTES, Dtype, LayerKind, ModelSpec, Qua
 from inferplan.domain.units import GIB
 from inferplan.estimate import memory
 from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, release_of, resolve
+from inferplan.estimate.expert_padding import expert_growth, rounding_table
 from inferplan.estimate.kv_cache import kv_layout
-from inferplan.estimate.weights import parameters, weight_bytes
+from inferplan.estimate.weights import copied_bytes, loaded_bytes, parameters, weight_bytes
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -189,9 +190,17 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     limits = np.array([np.nan if e.max_num_seqs is None else float(e.max_num_seqs) for e in engines])[engine]
     sequences = np.where(np.isnan(limits), by_default, np.minimum(limits, LARGE_GPU_SEQUENCES))
     pooling = of_weights["classifier"]
-    in_layers = of_weights["loaded"] - of_weights["outer"]
+    rounding = {name: column[weight, engine, gpu] for name, column in rounding_table(weights, engines, gpus).items()}
+    routed = of_weights["routed"] * expert_growth(
+        expert_width=of_weights["expert_width"],
+        hidden=of_weights["hidden"],
+        matrices=of_weights["expert_matrices"],
+        tp_size=tp_,
+        rounding=rounding,
+    )
     at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
-    loaded = memory.WEIGHTS_IN_MEMORY * (in_layers / ranks + at_ends / tp_)
+    text_only = np.array([float(e.text_only) for e in engines])[engine]
+    sees = of_weights["sees"] * (1 - text_only)
     is_tgi = np.array([float(e.id == "tgi") for e in engines])[engine]
     graphs = np.array([float(memory.counts_graphs(e)) for e in engines])[engine]
     return ReplicaTable(
@@ -201,17 +210,34 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         hidden=of_weights["hidden"],
         capacity_bytes=capacity,
         granted_bytes=np.ceil(capacity * fraction),
-        weights_bytes=loaded
-        + of_weights["vision"] * np.minimum(memory.ASSUMED_VISION_SHARE * loaded, memory.ASSUMED_VISION_BYTES),
+        weights_bytes=loaded_bytes(
+            always=of_weights["always"],
+            routed=routed,
+            ends=at_ends,
+            vision=of_weights["vision"] * sees,
+            everywhere=of_weights["everywhere"],
+            kv_projections=of_weights["kv_projections"],
+            tables=of_weights["tables"],
+            kv_heads=of_weights["kv_heads"],
+            tp_size=tp_,
+            pp_size=pp_,
+        ),
         activations_bytes=memory.activation_bytes(
             batched_tokens=batched,
             sequences=sequences * (1 - pooling) * (1 - is_tgi),
             hidden=of_weights["hidden"],
             vocab=of_weights["vocab"],
             has_experts=np.minimum(of_weights["experts"], 1.0),
-        ),
+        )
+        + memory.ASSUMED_ENCODER_BYTES / tp_ * sees,
         overhead_bytes=memory.overhead_bytes(
-            tp_size=tp_, layers=of_weights["layers"] / pp_, counts_graphs=graphs, is_tgi=is_tgi
+            tp_size=tp_,
+            layers=of_weights["layers"] / pp_,
+            sequences=sequences,
+            counts_graphs=graphs,
+            is_tgi=is_tgi,
+            over_pcie=_over_pcie(gpus, tp, gpu),
+            largest=of_gpus["largest_captured"],
         ),
         kv_block_bytes=np.maximum((full + window) * block, 1.0),
         kv_block_tokens=block,
@@ -222,7 +248,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         kv_eight_bit=(kv_bytes < 2.0).astype(np.float64),  # noqa: PLR2004 - bytes of 16 bit
         always_bytes=of_weights["always"] / ranks,
         head_bytes=of_weights["head"] / tp_ * (1 - pooling),
-        routed_bytes=of_weights["routed"] / ranks,
+        routed_bytes=routed / ranks,
         experts=of_weights["experts"],
         experts_per_token=of_weights["experts_per_token"],
         expert_layers=of_weights["expert_layers"],
@@ -263,6 +289,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
     columns: dict[str, list[float]] = {}
     for model, method in weights:
         size, count, layout = weight_bytes(model, method), parameters(model), kv_layout(model)
+        copied = copied_bytes(model, method)
         attending = sum(g.layers for g in model.attention if g.kind in {LayerKind.FULL, LayerKind.MLA})
         windowed = sum(g.layers for g in model.attention if g.kind in {LayerKind.SLIDING, LayerKind.CHUNKED})
         moe = model.moe
@@ -270,18 +297,22 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "layers": model.layers,
             "hidden": model.hidden_size,
             "vocab": model.vocab_size,
-            "loaded": size.loaded,
             "outer": size.embedding + size.head,
             "heavier_end": max(size.embedding, size.head),
             "always": size.always,
             "head": size.head or size.embedding,
             "routed": size.routed,
             "head_params": count.head or count.embedding,
-            "shared_active": count.attention + count.dense,
+            "everywhere": copied.everywhere,
+            "kv_projections": copied.kv_projections,
+            "tables": copied.tables,
+            "shared_active": count.attention + count.dense + count.shared,
             "routed_active": count.routed_active,
             "expert_layers": moe.layers if moe else 0,
             "experts": moe.experts if moe else 0,
             "experts_per_token": moe.experts_per_token if moe else 0,
+            "expert_width": moe.expert_intermediate_size if moe else 1,
+            "expert_matrices": moe.matrices_per_expert if moe else 3,
             "full": layout.full_values_per_token,
             "window": layout.window_values_per_token,
             "window_tokens": layout.window_tokens,
@@ -290,7 +321,8 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "kv_heads": layout.kv_heads,
             "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
             "window_attention_flop": 4.0 * model.attention_heads * model.head_dim * windowed,
-            "vision": 1.0 if "ConditionalGeneration" in model.architecture else 0.0,
+            "vision": size.vision,
+            "sees": 1.0 if model.vision_params else 0.0,
             "classifier": 1.0 if model.task.value == "Classification" else 0.0,
         }
         for name, value in row.items():
@@ -302,6 +334,7 @@ def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
     return {
         "memory": [float(g.memory_bytes) for g in gpus],
         "hidden": [memory.hidden_bytes(g) for g in gpus],
+        "largest_captured": [memory.largest_captured(g) for g in gpus],
         "bandwidth": [g.hbm_bandwidth_bytes_per_s for g in gpus],
         "peak16": [g.peak(Dtype.FLOAT16) or 1.0 for g in gpus],
     }
@@ -343,6 +376,11 @@ def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
     if method.experts_only:
         return Kernel.EXPERTS
     return Kernel.FOUR_BIT if method.weight_bits < 8 else Kernel.EIGHT_BIT  # noqa: PLR2004 - bits per weight
+
+
+def _over_pcie(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:
+    every = np.array([memory.over_pcie(g, tp) for g in gpus])
+    return every[gpu, np.arange(len(tp))].astype(np.float64)
 
 
 def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:

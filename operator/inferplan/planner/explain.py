@@ -26,9 +26,10 @@ from inferplan.estimate.estimator import (
     prompt_tokens,
     sequences_beside,
 )
+from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.prefill import PromptTime, attention_time
 from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
-from inferplan.estimate.weights import parameters, weight_bytes
+from inferplan.estimate.weights import WEIGHTS_IN_MEMORY, copied_bytes, weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +92,22 @@ def _first(value: object) -> float:
 
 def _memory(s: Subject) -> Iterator[Step]:
     configuration, table = s.plan.configuration, s.table
-    count = parameters(configuration.model)
     size = weight_bytes(configuration.model, configuration.method)
-    ranks = configuration.gpus_per_replica
+    copied = copied_bytes(configuration.model, configuration.method)
+    ranks, tp, pp = configuration.gpus_per_replica, configuration.tp_size, configuration.pp_size
     method = f"catalog, method {configuration.method.id}"
-    quantized = count.attention + count.dense + count.routed
-    per_weight = (size.always + size.routed) / max(quantized, 1)
-    ends = size.embedding + size.head if configuration.pp_size == 1 else max(size.embedding, size.head)
-    weights = (
-        f"(({quantized} * {per_weight:.9g} + {count.extra} * 2) / {ranks} + {ends:.9g} / {configuration.tp_size})"
-        f" * {memory.WEIGHTS_IN_MEMORY}"
-    )
-    if "ConditionalGeneration" in configuration.model.architecture:
-        weights += f" + min({memory.ASSUMED_VISION_SHARE} * {weights}, {memory.ASSUMED_VISION_BYTES})"
+    ends = size.embedding + size.head if pp == 1 else max(size.embedding, size.head)
+    vision = 0.0 if configuration.engine.text_only else size.vision
+    routed = _first(table.routed_bytes) * ranks
+    copies = copied.kv_projections / pp * (1 / min(tp, kv_layout(configuration.model).kv_heads) - 1 / tp)
     yield Step(
         "Memory",
         "Weights on one GPU",
-        "((layer parameters x bytes + vision x 2) / GPUs + embedding and LM head / TP) x padding",
-        weights,
+        "((layers + padded experts) / GPUs + what every GPU holds + (embedding and LM head + vision) / TP) x padding"
+        " + rotary table",
+        f"(({_number(size.always - copied.everywhere)} + {_number(routed)}) / {ranks} + {_number(copied.everywhere)} /"
+        f" {pp} + {_number(copies)} + ({_number(ends)} + {_number(vision)}) / {tp}) * {WEIGHTS_IN_MEMORY}"
+        f" + {_number(copied.tables)}",
         _first(table.weights_bytes),
         "bytes",
         method,
