@@ -15,6 +15,7 @@ from inferplan.domain.calibration import Calibration
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate.estimator import ReplicaLoad
+from inferplan.estimate.memory import logs_by_length
 from inferplan.estimate.replica import ReplicaTable, build_replicas
 
 Floats = NDArray[np.float64]
@@ -49,6 +50,10 @@ class Group:
     tail: Floats
     cached: Floats
     sequences: Floats
+    length: Floats
+    """Longest sequence that the engine was started for [tokens]."""
+    by_length: NDArray[np.bool_]
+    """Whether the engine's version logs its pool by that length."""
     amount: Floats
     requests: Floats
     most_in_flight: Floats
@@ -91,6 +96,8 @@ def _group(places: Places, cases: list[Case], calibrations: Sequence[Calibration
         tail=column(lambda case: case.settings.tail),
         cached=column(lambda case: case.settings.cached_tokens),
         sequences=column(lambda case: case.settings.max_num_seqs),
+        length=column(lambda case: case.settings.max_model_len or float(case.model.max_position_embeddings)),
+        by_length=np.array([logs_by_length(case.run.engine_version or case.engine.version) for case in cases]),
         amount=column(lambda case: case.run.load_value) / replicas,
         requests=column(lambda case: case.settings.requests) / replicas,
         most_in_flight=column(lambda case: case.settings.most_in_flight) / replicas,

@@ -73,14 +73,19 @@ class Settings:
         The client's own limit of requests in flight, where known.
     constant_gaps
         Whether open-loop arrivals were evenly spaced.
+    max_model_len
+        Longest sequence that the engine was started for, where stated; else the model's own limit held.
     eager
         Whether the run went without CUDA graphs.
+    text_only
+        Whether vision towers were left out, where the model has one.
     assumed
         What was assumed, in words.
     """
 
     max_num_seqs: float
     max_num_batched_tokens: float
+    max_model_len: float | None
     memory_fraction: float
     prompt_tokens: float | None
     output_tokens: float | None
@@ -109,6 +114,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
     return Settings(
         max_num_seqs=stated("max_num_seqs", run.notes) or _sequences(run, sequences),
         max_num_batched_tokens=found or tokens,
+        max_model_len=stated("max_model_len", run.notes),
         memory_fraction=_share(run, engine),
         prompt_tokens=prompt,
         output_tokens=output,

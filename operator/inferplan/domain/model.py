@@ -293,6 +293,8 @@ class ModelSpec:
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     vision_params: int = 0
     """Vision tower and projector, in 16 bit, on top of ``params_total``; not loaded where text alone is served."""
+    image_tokens: int = 0
+    """Tokens of the largest image that the vision tower takes at once."""
     rotary_positions: int | None = None
     """Positions of the rotary embedding's table where a scaling stretches them beyond ``max_position_embeddings``."""
     not_sizable: str | None = None

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec, LinkKind
 from inferplan.domain.units import GIB
-from inferplan.estimate.constants import release_of
+from inferplan.estimate.constants import Release, release_of
 from inferplan.estimate.expert_padding import BLACKWELL, CONSUMER_BLACKWELL
-from inferplan.estimate.kv_cache import sequence_bytes
+from inferplan.estimate.kv_cache import STATES_KEPT, blocks_admitted, sequence_bytes
 
 if TYPE_CHECKING:
     from inferplan.estimate.replica import ReplicaTable
@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 HIDDEN_BYTES, HIDDEN_BYTES_OF_CARDS = 0.46 * GIB, 0.66 * GIB
 """Memory that the driver's tool prints and an engine does not get (H100: 79.65 against 79.19 GiB), for modules and for
 PCIe cards. The latter was read off one pool alone, of an RTX 4090 (vLLM 0.19), and holds what else is missing there."""
-SAMPLER_BYTES_PER_LOGIT = 13.9
+SAMPLER_BYTES_PER_LOGIT = 14.0
 """Peak bytes per sequence and vocabulary entry in the sampler's profile run (float32 logits and copies)."""
 ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN = 11.9
 MOE_ACTIVATION_BYTES = 0.55 * GIB
@@ -48,9 +48,11 @@ GRAPHS_COUNTED_FROM = (0, 21)
 """vLLM takes CUDA graphs off the KV pool from this version on; before, they came out of what the grant leaves."""
 LARGEST_CAPTURED, LARGEST_CAPTURED_ON_BLACKWELL = 512.0, 1024.0
 SIZES_MEASURED = 51.0
-ASSUMED_ENCODER_BYTES = 1.84 * GIB
-"""Profile run of a vision encoder. The recipes of Qwen3.5 give 2.7 GiB back for ``--language-model-only`` on one GPU
-(vllm-project/recipes, 2026); 0.86 GiB of that are the tower's weights. Split over the GPUs as the tower is."""
+ASSUMED_ENCODER_BYTES_PER_TOKEN = 1.84 * GIB / 16_384
+"""Profile run of a vision encoder, per token of its largest image; split over the GPUs as the tower is. The recipes of
+Qwen3.5, whose images have up to 16,384 tokens, gain 2.7 GiB by ``--language-model-only`` on one GPU
+(vllm-project/recipes, 2026), of which 0.86 GiB are the tower's weights. Encoders of few tokens show no peak of their own
+in the logs of gemma 3 and Llama 4."""
 ASSUMED_TGI_OVERHEAD_BYTES = 1.0 * GIB
 """Context, graphs and communication of TGI, whose share of memory is already taken at 0.9 for it."""
 
@@ -182,6 +184,11 @@ def kv_pool_bytes(table: ReplicaTable) -> Floats:
     return np.floor(np.maximum(left, 0.0) / table.kv_block_bytes) * table.kv_block_bytes
 
 
+def kept_state_bytes(table: ReplicaTable) -> Floats:
+    """Bytes of the states that one sequence keeps on one GPU, in whole blocks; shape (n,)."""
+    return table.kv_state_groups * STATES_KEPT * table.kv_block_bytes
+
+
 def sequence_bytes_of(table: ReplicaTable, tokens: Floats | float) -> Floats:
     """KV bytes of one sequence of that many tokens on one GPU, shape (n,)."""
     return sequence_bytes(
@@ -189,7 +196,7 @@ def sequence_bytes_of(table: ReplicaTable, tokens: Floats | float) -> Floats:
         full_bytes_per_token=table.kv_full_bytes_per_token,
         window_bytes_per_token=table.kv_window_bytes_per_token,
         window_tokens=table.kv_window_tokens,
-        state_bytes=table.kv_state_bytes,
+        state_bytes=kept_state_bytes(table),
         block_tokens=table.kv_block_tokens,
     )
 
@@ -199,7 +206,66 @@ def sequences_held(table: ReplicaTable, tokens: Floats | float) -> Floats:
     return np.floor(kv_pool_bytes(table) / np.maximum(sequence_bytes_of(table, tokens), 1.0))
 
 
-def kv_pool_tokens(table: ReplicaTable) -> Floats:
-    """Tokens of full-attention KV that one replica's pool holds, as the engine logs it, shape (n,)."""
-    per_token = table.kv_full_bytes_per_token + table.kv_window_bytes_per_token
-    return np.floor(kv_pool_bytes(table) / np.maximum(per_token, 1e-9))
+def least_pool_bytes(table: ReplicaTable, max_model_len: Floats | float) -> Floats:
+    """Pool of one GPU below which the engine does not start: one sequence of that length, and a spare block [bytes].
+
+    Notes
+    -----
+    vLLM: "To serve at least one request with the model's max seq len, ... KV cache is needed". Its pool keeps one block
+    that stands for blocks that have left a window.
+    """
+    return (_blocks_admitted(table, max_model_len) + 1.0) * table.kv_block_bytes
+
+
+def logs_by_length(version: str) -> bool:
+    """Whether an engine of that version tells its pool by the length of a sequence; see :func:`kv_pool_tokens`."""
+    release = release_of(version)
+    return release is None or release >= LOGGED_BY_LENGTH_FROM
+
+
+def kv_pool_tokens(
+    table: ReplicaTable, max_model_len: Floats | float, *, by_length: NDArray[np.bool_] | bool = True
+) -> Floats:
+    """Tokens that one replica's pool holds, as the engine logs it ("GPU KV cache size"), shape (n,).
+
+    Parameters
+    ----------
+    by_length
+        Whether the engine's version tells it by length (:func:`logs_by_length`).
+
+    Notes
+    -----
+    By length: blocks of the pool over the blocks of one sequence of ``max_model_len``, times that length. Models with
+    windows or linear layers are said to hold more tokens the longer the length is. Before that: ``blocks / groups x
+    tokens of the shortest block``. Both are one for models that keep all tokens in all layers.
+    """
+    blocks = np.floor(kv_pool_bytes(table) / table.kv_block_bytes)
+    groups = table.kv_full_groups + table.kv_window_groups + table.kv_state_groups
+    windowed = table.kv_window_groups > 0
+    shortest = np.minimum(table.kv_block_tokens, np.where(windowed, table.kv_window_block_tokens, np.inf))
+    length = np.asarray(max_model_len, dtype=np.float64)
+    return np.where(
+        by_length,
+        np.floor(blocks / np.maximum(_blocks_admitted(table, length), 1.0) * length + 1e-6),
+        np.floor(blocks / np.maximum(groups, 1.0)) * shortest,
+    )
+
+
+LOGGED_BY_LENGTH_FROM: Release = (0, 21)
+"""vllm-project/vllm#43308: gemma 4 31B in one pool, 55 thousand tokens logged by 0.20 and 525 thousand by 0.21."""
+STEPS_AT_ONCE = 2.0
+"""Steps that overlap: the scheduler runs one ahead of the GPU."""
+
+
+def _blocks_admitted(table: ReplicaTable, tokens: Floats | float) -> Floats:
+    return blocks_admitted(
+        np.asarray(tokens, dtype=np.float64),
+        in_flight_tokens=table.max_num_batched_tokens * (STEPS_AT_ONCE + table.pp - 1.0),
+        full_groups=table.kv_full_groups,
+        window_groups=table.kv_window_groups,
+        state_groups=table.kv_state_groups,
+        full_block_tokens=table.kv_block_tokens,
+        window_block_tokens=table.kv_window_block_tokens,
+        window_tokens=table.kv_window_tokens,
+        chunked=table.kv_chunked,
+    )

@@ -21,7 +21,7 @@ from inferplan.domain.units import GIB
 from inferplan.estimate import memory
 from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, release_of, resolve
 from inferplan.estimate.expert_padding import expert_growth, rounding_table
-from inferplan.estimate.kv_cache import kv_layout
+from inferplan.estimate.kv_cache import cut_blocks, kv_layout, padded_layers
 from inferplan.estimate.weights import copied_bytes, loaded_bytes, parameters, weight_bytes
 
 Floats = NDArray[np.float64]
@@ -84,7 +84,13 @@ class ReplicaTable:
     activations_bytes: Floats
     overhead_bytes: Floats
     kv_block_bytes: Floats
+    """One block of one group of layers: the unit in which the pool is handed out."""
     kv_block_tokens: Floats
+    kv_window_block_tokens: Floats
+    kv_full_groups: Floats
+    kv_window_groups: Floats
+    kv_state_groups: Floats
+    kv_chunked: Floats
     kv_full_bytes_per_token: Floats
     kv_window_bytes_per_token: Floats
     kv_window_tokens: Floats
@@ -182,7 +188,16 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     latent = of_weights["latent"] * kv_bytes / pp_
     full = of_weights["full"] * kv_bytes * heads / pp_ + latent
     window = of_weights["window"] * kv_bytes * heads / pp_
-    block = np.array([float(e.kv_block_tokens) for e in engines])[engine]
+    state = of_weights["state"] / ranks
+    blocks = cut_blocks(
+        full_bytes_per_token=full,
+        window_bytes_per_token=window,
+        state_bytes=state * of_weights["state_filled"],
+        full_groups=of_weights["full_groups"],
+        window_groups=of_weights["window_groups"],
+        state_groups=of_weights["state_groups"],
+        block_tokens=np.array([float(e.kv_block_tokens) for e in engines])[engine],
+    )
     batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] - of_gpus["hidden"]
@@ -229,7 +244,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
             vocab=of_weights["vocab"],
             has_experts=np.minimum(of_weights["experts"], 1.0),
         )
-        + memory.ASSUMED_ENCODER_BYTES / tp_ * sees,
+        + memory.ASSUMED_ENCODER_BYTES_PER_TOKEN * of_weights["image_tokens"] / tp_ * sees,
         overhead_bytes=memory.overhead_bytes(
             tp_size=tp_,
             layers=of_weights["layers"] / pp_,
@@ -239,12 +254,17 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
             over_pcie=_over_pcie(gpus, tp, gpu),
             largest=of_gpus["largest_captured"],
         ),
-        kv_block_bytes=np.maximum((full + window) * block, 1.0),
-        kv_block_tokens=block,
+        kv_block_bytes=blocks.bytes,
+        kv_block_tokens=blocks.full_tokens,
+        kv_window_block_tokens=blocks.window_tokens,
+        kv_full_groups=of_weights["full_groups"],
+        kv_window_groups=of_weights["window_groups"],
+        kv_state_groups=of_weights["state_groups"],
+        kv_chunked=of_weights["chunked"],
         kv_full_bytes_per_token=full,
         kv_window_bytes_per_token=window,
         kv_window_tokens=of_weights["window_tokens"],
-        kv_state_bytes=of_weights["state"] / ranks,
+        kv_state_bytes=state,
         kv_eight_bit=(kv_bytes < 2.0).astype(np.float64),  # noqa: PLR2004 - bytes of 16 bit
         always_bytes=of_weights["always"] / ranks,
         head_bytes=of_weights["head"] / tp_ * (1 - pooling),
@@ -292,6 +312,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
         copied = copied_bytes(model, method)
         attending = sum(g.layers for g in model.attention if g.kind in {LayerKind.FULL, LayerKind.MLA})
         windowed = sum(g.layers for g in model.attention if g.kind in {LayerKind.SLIDING, LayerKind.CHUNKED})
+        linear = sum(g.layers for g in model.attention if g.kind is LayerKind.LINEAR)
         moe = model.moe
         row = {
             "layers": model.layers,
@@ -318,10 +339,16 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "window_tokens": layout.window_tokens,
             "latent": layout.latent_values_per_token,
             "state": layout.state_bytes,
+            "state_filled": padded_layers(linear, layout.group_layers) / linear if linear else 1.0,
+            "full_groups": layout.full_groups,
+            "window_groups": layout.window_groups,
+            "state_groups": layout.state_groups,
+            "chunked": layout.chunked,
             "kv_heads": layout.kv_heads,
             "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
             "window_attention_flop": 4.0 * model.attention_heads * model.head_dim * windowed,
             "vision": size.vision,
+            "image_tokens": model.image_tokens,
             "sees": 1.0 if model.vision_params else 0.0,
             "classifier": 1.0 if model.task.value == "Classification" else 0.0,
         }

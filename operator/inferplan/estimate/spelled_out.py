@@ -76,5 +76,5 @@ def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
         kv_pool_bytes=pool,
         kv_needed_bytes=needed,
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
-        kv_pool_tokens=float(kv_pool_tokens(table)[0]),
+        kv_pool_tokens=float(kv_pool_tokens(table, load.max_model_len)[0]),
     )

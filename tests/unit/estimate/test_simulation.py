@@ -44,7 +44,7 @@ def sent(prompts: list[float], outputs: list[float], at: list[float] | None = No
 
 def smaller_pool(tokens: float) -> ReplicaTable:
     """The same replica with a KV pool of so many tokens."""
-    spare = kv_pool_tokens(TABLE) - tokens
+    spare = kv_pool_tokens(TABLE, 4096) - tokens
     return replace(TABLE, activations_bytes=TABLE.activations_bytes + spare * TABLE.kv_full_bytes_per_token)
 
 

@@ -134,6 +134,7 @@ class Model(Sourced):
     gated: bool | None = None
     refuses_float16: bool = False
     vision_params: Count = 0
+    image_tokens: Count = 0
     rotary_positions: Positive | None = None
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
@@ -172,6 +173,7 @@ class Model(Sourced):
             same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
             vision_params=self.vision_params,
+            image_tokens=self.image_tokens,
             rotary_positions=self.rotary_positions,
             not_sizable=self.not_sizable,
             notes=tuple(self.notes),
