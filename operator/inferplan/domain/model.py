@@ -168,6 +168,12 @@ class AttentionLayers:
         MLA: ``kv_lora_rank + qk_rope_head_dim`` (plus indexer values); not split by tensor parallelism.
     state_bytes_per_sequence
         Linear/Mamba: state of one layer for one sequence [bytes], split by tensor parallelism.
+    replicated_params
+        MLA: weights of one layer that every tensor-parallel GPU holds whole [count]: the down-projections of queries,
+        keys and values, and the indexer.
+    absorbed_params
+        MLA: weights of one layer's up-projection of keys and values [count], of which engines keep a second copy in
+        16 bit for decoding.
     """
 
     kind: LayerKind
@@ -178,6 +184,8 @@ class AttentionLayers:
     window_tokens: int | None = None
     latent_values_per_token: int = 0
     state_bytes_per_sequence: int = 0
+    replicated_params: int = 0
+    absorbed_params: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,11 +36,10 @@ ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN = 11.9
 MOE_ACTIVATION_BYTES = 0.55 * GIB
 CONTEXT_BYTES_ALONE = 0.46 * GIB
 CONTEXT_BYTES_PARALLEL = 2.01 * GIB
-CONTEXT_BYTES_PARALLEL_OVER_PCIE = 0.71 * GIB
 CONTEXT_BYTES_PER_DOUBLING = 0.10 * GIB
 """CUDA context and libraries; with tensor parallelism NCCL's buffers come on top, more with every doubling. Over NVLink
-switches they take 2.1 GiB (H100; eight A100s in vLLM 0.7 alike), over PCIe hardly anything: logs show 0.20 and 0.25 GiB
-beside the allocator on RTX 3090s and on two RTX 4090s (vllm-project/vllm#14447, #13061), where one GPU has as much."""
+switches they take 2.1 GiB (H100; eight A100s in vLLM 0.7 alike). Over PCIe they add hardly anything: logs show 0.20 and
+0.25 GiB beside the allocator on RTX 3090s and on two RTX 4090s (vllm-project/vllm#14447, #13061), as on one GPU."""
 GRAPHS_BYTES = 0.65 * GIB
 GRAPHS_BYTES_PER_LAYER = 0.018 * GIB
 """CUDA graphs of all batch sizes up to 512 (:data:`SIZES_MEASURED` of them)."""
@@ -51,8 +50,8 @@ SIZES_MEASURED = 51.0
 ASSUMED_ENCODER_BYTES_PER_TOKEN = 1.84 * GIB / 16_384
 """Profile run of a vision encoder, per token of its largest image; split over the GPUs as the tower is. The recipes of
 Qwen3.5, whose images have up to 16,384 tokens, gain 2.7 GiB by ``--language-model-only`` on one GPU
-(vllm-project/recipes, 2026), of which 0.86 GiB are the tower's weights. Encoders of few tokens show no peak of their own
-in the logs of gemma 3 and Llama 4."""
+(vllm-project/recipes, 2026), of which 0.86 GiB are the tower's weights. Encoders of few tokens show no peak of their
+own in the logs of gemma 3 and Llama 4."""
 ASSUMED_TGI_OVERHEAD_BYTES = 1.0 * GIB
 """Context, graphs and communication of TGI, whose share of memory is already taken at 0.9 for it."""
 
@@ -154,7 +153,7 @@ def overhead_bytes(
         Largest batch that is captured as a graph (:func:`largest_captured`).
     """
     doublings = np.log2(np.maximum(tp_size, 1.0))
-    buffers = np.where(np.asarray(over_pcie) > 0, CONTEXT_BYTES_PARALLEL_OVER_PCIE, CONTEXT_BYTES_PARALLEL)
+    buffers = np.where(np.asarray(over_pcie) > 0, CONTEXT_BYTES_ALONE, CONTEXT_BYTES_PARALLEL)
     parallel = buffers + CONTEXT_BYTES_PER_DOUBLING * doublings
     context = np.where(np.asarray(tp_size) > 1, parallel, CONTEXT_BYTES_ALONE)
     graphs = counts_graphs * graph_bytes(layers=layers, sequences=sequences, largest=largest)

@@ -22,7 +22,7 @@ from inferplan.estimate import memory
 from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, release_of, resolve
 from inferplan.estimate.expert_padding import expert_growth, rounding_table
 from inferplan.estimate.kv_cache import cut_blocks, kv_layout, padded_layers
-from inferplan.estimate.weights import copied_bytes, loaded_bytes, parameters, weight_bytes
+from inferplan.estimate.weights import copied_bytes, loaded_bytes, parameters, weight_bytes, wide_share
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -231,6 +231,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
             ends=at_ends,
             vision=of_weights["vision"] * sees,
             everywhere=of_weights["everywhere"],
+            absorbed=of_weights["absorbed"],
             kv_projections=of_weights["kv_projections"],
             tables=of_weights["tables"],
             kv_heads=of_weights["kv_heads"],
@@ -325,6 +326,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "routed": size.routed,
             "head_params": count.head or count.embedding,
             "everywhere": copied.everywhere,
+            "absorbed": copied.absorbed,
             "kv_projections": copied.kv_projections,
             "tables": copied.tables,
             "shared_active": count.attention + count.dense + count.shared,
@@ -370,7 +372,10 @@ def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
 def _arithmetic(
     weights: Sequence[tuple[ModelSpec, QuantizationMethod]], gpus: Sequence[GpuSpec]
 ) -> tuple[Ints, Floats, Floats]:
-    """Kernels of each (weights, GPU), and the dense peaks of its layers and of its experts."""
+    """Kernels of each (weights, GPU), and the dense peaks of its layers and of its experts.
+
+    Where a checkpoint leaves some layers in 16 bit, the peak is that at which all layers take the same time together.
+    """
     methods = list(dict.fromkeys(method for _, method in weights))
     kinds = np.zeros((len(methods), len(gpus)), dtype=np.int64)
     peaks = np.zeros((len(methods), len(gpus)))
@@ -385,7 +390,13 @@ def _arithmetic(
             peaks[m, g] = sixteen if method.experts_only else expert_peaks[m, g]
     number = {method: m for m, method in enumerate(methods)}
     of = [number[method] for _, method in weights]
-    return kinds[of], peaks[of], expert_peaks[of]
+    peaks = peaks[of]
+    sixteen_bit = np.array([gpu.peak(Dtype.FLOAT16) or 1.0 for gpu in gpus])
+    for w, (model, method) in enumerate(weights):
+        share = wide_share(model, method)
+        if share > 0 and not method.experts_only:
+            peaks[w] = 1.0 / (share / sixteen_bit + (1.0 - share) / peaks[w])
+    return kinds[of], peaks, expert_peaks[of]
 
 
 def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:

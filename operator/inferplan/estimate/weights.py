@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from inferplan.domain.model import LayerKind, ModelSpec, QuantizationMethod, WeightPart
 
 SIXTEEN_BIT_BYTES = 2.0
-WEIGHTS_IN_MEMORY = 1.0017
+WEIGHTS_IN_MEMORY = 1.001
 """Loaded weights over the sum of their parameters: alignment, scales of activations, workspaces of kernels (44 start-up
 logs of vLLM 0.19.0 on H100: 0.996 to 1.006 beside the rotary table)."""
 
@@ -166,16 +166,34 @@ def weight_bytes(model: ModelSpec, method: QuantizationMethod) -> WeightBytes:
     )
 
 
+def wide_share(model: ModelSpec, method: QuantizationMethod) -> float:
+    """Share of the weights that every token passes which a checkpoint leaves in 16 bit though its method does not."""
+    count = parameters(model)
+    sizes = {
+        WeightPart.ATTENTION: count.attention - count.router,
+        WeightPart.DENSE: count.dense,
+        WeightPart.SHARED: count.shared,
+    }
+    wide = sum(
+        sizes[part.part] if part.params is None else min(part.params, sizes[part.part])
+        for part in method.stored_parts
+        if part.part in sizes and part.weight_bits >= 8.0 * SIXTEEN_BIT_BYTES
+    )
+    return wide / max(sum(sizes.values()), 1)
+
+
 @dataclass(frozen=True, slots=True)
 class Copied:
     """Bytes that tensor parallelism does not split evenly (whole model).
 
-    ``everywhere`` sits whole on every GPU of a stage: routers, and the down-projection of latent attention.
-    ``kv_projections`` are split by KV heads and copied beyond their number. ``tables`` are no weights: the rotary
-    embedding's cosines and sines, whole on every GPU and in every stage.
+    ``everywhere`` sits whole on every GPU of a stage: routers, and the down-projections of latent attention.
+    ``absorbed`` are second copies, split like the first. ``kv_projections`` are split by KV heads and copied beyond
+    their number. ``tables`` are no weights: the rotary embedding's cosines and sines, whole on every GPU and in every
+    stage.
     """
 
     everywhere: float
+    absorbed: float
     kv_projections: float
     tables: float
 
@@ -189,17 +207,19 @@ def copied_bytes(model: ModelSpec, method: QuantizationMethod) -> Copied:
     Llama 4 Scout, 0.5 GiB for the stretched positions of gemma 3 4B, and hardly anything else.
     """
     count, width = parameters(model), _attention_width(method)
-    kv = latent = 0
+    kv = replicated = absorbed = 0
     rotary = model.head_dim
     for group in model.attention:
         if group.kind is LayerKind.MLA:
-            latent += group.layers * model.hidden_size * group.latent_values_per_token
+            replicated += group.layers * group.replicated_params
+            absorbed += group.layers * group.absorbed_params
             rotary = ROTARY_WIDTH_OF_LATENT_ATTENTION
         elif group.kind is not LayerKind.LINEAR:
             kv += group.layers * model.hidden_size * group.kv_heads * (group.key_head_dim + group.value_head_dim)
     positions = model.rotary_positions or model.max_position_embeddings
     return Copied(
-        everywhere=count.router * SIXTEEN_BIT_BYTES + min(latent, count.attention) * width,
+        everywhere=count.router * SIXTEEN_BIT_BYTES + replicated * width,
+        absorbed=absorbed * SIXTEEN_BIT_BYTES,
         kv_projections=min(kv, count.attention) * width,
         tables=positions * rotary * SIXTEEN_BIT_BYTES,
     )
@@ -212,6 +232,7 @@ def loaded_bytes(  # noqa: PLR0913 - one argument per column
     ends: Floats,
     vision: Floats,
     everywhere: Floats,
+    absorbed: Floats,
     kv_projections: Floats,
     tables: Floats,
     kv_heads: Floats,
@@ -226,15 +247,16 @@ def loaded_bytes(  # noqa: PLR0913 - one argument per column
         As in :class:`WeightBytes`; ``routed`` with the padding of its kernels.
     ends
         Embedding and head that one GPU's stage keeps.
-    everywhere, kv_projections, tables
+    everywhere, absorbed, kv_projections, tables
         As in :class:`Copied`.
 
     Notes
     -----
-    ``m x ((always - everywhere + routed) / (tp x pp) + everywhere / pp + KV copies + (ends + vision) / tp) + tables``
+    ``m x ((always - everywhere + absorbed + routed) / (tp x pp) + everywhere / pp + KV copies + (ends + vision) / tp)
+    + tables``
     """
     copies = kv_projections / pp_size * (1.0 / np.minimum(tp_size, kv_heads) - 1.0 / tp_size)
-    layers = (always - everywhere + routed) / (tp_size * pp_size) + everywhere / pp_size + copies
+    layers = (always - everywhere + absorbed + routed) / (tp_size * pp_size) + everywhere / pp_size + copies
     return WEIGHTS_IN_MEMORY * (layers + (ends + vision) / tp_size) + tables
 
 

@@ -105,9 +105,9 @@ def _memory(s: Subject) -> Iterator[Step]:
         "Weights on one GPU",
         "((layers + padded experts) / GPUs + what every GPU holds + (embedding and LM head + vision) / TP) x padding"
         " + rotary table",
-        f"(({_number(size.always - copied.everywhere)} + {_number(routed)}) / {ranks} + {_number(copied.everywhere)} /"
-        f" {pp} + {_number(copies)} + ({_number(ends)} + {_number(vision)}) / {tp}) * {WEIGHTS_IN_MEMORY}"
-        f" + {_number(copied.tables)}",
+        f"(({_number(size.always - copied.everywhere + copied.absorbed)} + {_number(routed)}) / {ranks}"
+        f" + {_number(copied.everywhere)} / {pp} + {_number(copies)} + ({_number(ends)} + {_number(vision)}) / {tp})"
+        f" * {WEIGHTS_IN_MEMORY} + {_number(copied.tables)}",
         _first(table.weights_bytes),
         "bytes",
         method,

@@ -21,6 +21,8 @@ class Attention(Record):
     window_tokens: Positive | None = None
     latent_values_per_token: Count = 0
     state_bytes_per_sequence: Count = 0
+    replicated_params: Count = 0
+    absorbed_params: Count = 0
 
     def to_domain(self) -> model.AttentionLayers:
         """Convert."""
@@ -33,6 +35,8 @@ class Attention(Record):
             self.window_tokens,
             self.latent_values_per_token,
             self.state_bytes_per_sequence,
+            self.replicated_params,
+            self.absorbed_params,
         )
 
 
