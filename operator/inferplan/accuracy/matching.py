@@ -219,6 +219,7 @@ def _set(engine: EngineSpec, settings: Settings, launch: Launch, *, serves: bool
         version=version,
         memory_fraction=settings.memory_fraction,
         eager=settings.eager,
+        text_only=settings.text_only,
         serves=serves and not launch.in_process,
         batched_tokens=int(settings.max_num_batched_tokens),
     )

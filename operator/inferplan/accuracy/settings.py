@@ -23,6 +23,7 @@ _IN_FLIGHT = re.compile(r"at most (\d+) requests in flight", re.IGNORECASE)
 _EAGER = re.compile(
     r"eager[ =:]*true|enforce[-_ ]eager(?![ =:]*(?:false|off|no))|optimi[sz]ation level 0", re.IGNORECASE
 )
+_TEXT_ONLY = re.compile(r"language[-_ ]model[-_ ]only|text[- ]only", re.IGNORECASE)
 _RECURRING = re.compile(r"recur|repeat|shared[- ]prefix", re.IGNORECASE)
 _LOAD_IS_LIMIT = re.compile(r"(?:max_num_seqs|max(?:imum)? batch size) \(load value\)", re.IGNORECASE)
 _DISTINCT = re.compile(r"distinct|no reuse|random", re.IGNORECASE)
@@ -72,14 +73,19 @@ class Settings:
         The client's own limit of requests in flight, where known.
     constant_gaps
         Whether open-loop arrivals were evenly spaced.
+    max_model_len
+        Longest sequence that the engine was started for, where stated; else the model's own limit held.
     eager
         Whether the run went without CUDA graphs.
+    text_only
+        Whether vision towers were left out, where the model has one.
     assumed
         What was assumed, in words.
     """
 
     max_num_seqs: float
     max_num_batched_tokens: float
+    max_model_len: float | None
     memory_fraction: float
     prompt_tokens: float | None
     output_tokens: float | None
@@ -89,6 +95,7 @@ class Settings:
     most_in_flight: float | None
     constant_gaps: bool
     eager: bool
+    text_only: bool
     assumed: tuple[str, ...]
 
 
@@ -107,6 +114,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
     return Settings(
         max_num_seqs=stated("max_num_seqs", run.notes) or _sequences(run, sequences),
         max_num_batched_tokens=found or tokens,
+        max_model_len=stated("max_model_len", run.notes),
         memory_fraction=_share(run, engine),
         prompt_tokens=prompt,
         output_tokens=output,
@@ -116,6 +124,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
         most_in_flight=_first(_IN_FLIGHT, run.notes),
         constant_gaps="constant arrival" in run.notes or "constant rate" in run.notes,
         eager=_EAGER.search(run.notes) is not None,
+        text_only=_TEXT_ONLY.search(run.notes) is not None,
         assumed=tuple(assumed),
     )
 

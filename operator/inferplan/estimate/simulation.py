@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.memory import kept_state_bytes, kv_pool_bytes, sequence_bytes_of
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
@@ -136,7 +136,7 @@ class _Engine:
         self._budget = float(table.max_num_batched_tokens[0])
         self._pool = float(kv_pool_bytes(table, max_num_seqs)[0])
         self._token_bytes = float((table.kv_full_bytes_per_token + table.kv_window_bytes_per_token)[0])
-        self._slack_bytes = float(table.kv_block_tokens[0]) * self._token_bytes + float(table.kv_state_bytes[0])
+        self._slack_bytes = float((table.kv_block_tokens * self._token_bytes + kept_state_bytes(table))[0])
         self._prompts: list[float] = traffic.prompt_tokens.tolist()
         self._prefix: list[float] = traffic.prefix_tokens.tolist()
         self._output: list[float] = traffic.output_tokens.tolist()

@@ -14,7 +14,13 @@ from inferplan.estimate.bounds import least_latencies, not_below
 from inferplan.estimate.estimator import predict
 from inferplan.estimate.latencies import Quantiles
 from inferplan.estimate.lengths import PERCENTILES
-from inferplan.estimate.memory import activations_bytes, kv_pool_bytes, kv_pool_tokens, sequence_bytes_of
+from inferplan.estimate.memory import (
+    activations_bytes,
+    kv_pool_bytes,
+    kv_pool_tokens,
+    overhead_bytes,
+    sequence_bytes_of,
+)
 from inferplan.estimate.replica import EVIDENCE, ReplicaTable
 from inferplan.estimate.replica_load import ReplicaLoad
 
@@ -85,10 +91,10 @@ def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
         granted_bytes=float(table.granted_bytes[0]),
         weights_bytes=float(table.weights_bytes[0]),
         activations_bytes=float(activations_bytes(table, sequences)[0]),
-        overhead_bytes=float(table.overhead_bytes[0]),
+        overhead_bytes=float(overhead_bytes(table, sequences)[0]),
         kv_pool_bytes=pool,
         kv_needed_bytes=needed,
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
-        kv_pool_tokens=float(kv_pool_tokens(table, sequences)[0]),
+        kv_pool_tokens=float(kv_pool_tokens(table, load.max_model_len, sequences)[0]),
         sequences_held=int(pool // max(one, 1.0)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
-from inferplan.domain.model import Quantization, Task
+from inferplan.domain.model import WEIGHTS_BAND_PERCENT, Quantization, Task
 from inferplan.domain.operation import Toleration
 from inferplan.domain.plan import Plan, Recommendation
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
@@ -71,6 +71,7 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
     found: list[str] = []
     if plan is not None:
         found.extend(_assumed_constants(catalog, plan))
+        found.extend(_wide_weights(plan))
     if plan is not None and scenario.task is Task.GENERATION:
         found.append(
             f"speculative decoding: acceptance {what_ifs.ASSUMED_SPECULATIVE_ACCEPTANCE}, "
@@ -86,6 +87,16 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
     if work.kind is LoadKind.OPEN_LOOP:
         found.append(f"arrivals with a squared coefficient of variation of {work.burstiness:g} (1 = Poisson)")
     return tuple(found)
+
+
+def _wide_weights(plan: Plan) -> Iterator[str]:
+    """A checkpoint whose loaded size is known less well than usual, and why."""
+    checkpoint = plan.configuration.checkpoint
+    if checkpoint.weights_band_percent > WEIGHTS_BAND_PERCENT:
+        yield (
+            f"weights of {checkpoint.repository}: up to {checkpoint.weights_band_percent:g} % more or less than "
+            f"computed ({checkpoint.weights_band_reason})"
+        )
 
 
 def _assumed_constants(catalog: Catalog, plan: Plan) -> Iterator[str]:

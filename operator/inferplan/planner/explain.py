@@ -18,6 +18,7 @@ from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.estimate import memory
 from inferplan.estimate.constants import NAMES
 from inferplan.estimate.estimator import predict
+from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.lengths import length_quantile, squared_variation
 from inferplan.estimate.prefill import PromptTime, attention_time, chunk_of, time_alone
 from inferplan.estimate.replica import ReplicaTable
@@ -31,7 +32,7 @@ from inferplan.estimate.replica_load import (
     sequences_beside,
 )
 from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
-from inferplan.estimate.weights import parameters, weight_bytes
+from inferplan.estimate.weights import WEIGHTS_IN_MEMORY, copied_bytes, weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +95,22 @@ def _first(value: object) -> float:
 
 def _memory(s: Subject) -> Iterator[Step]:
     configuration, table = s.plan.configuration, s.table
-    count = parameters(configuration.model)
     size = weight_bytes(configuration.model, configuration.method)
-    ranks = configuration.gpus_per_replica
+    copied = copied_bytes(configuration.model, configuration.method)
+    ranks, tp, pp = configuration.gpus_per_replica, configuration.tp_size, configuration.pp_size
     method = f"catalog, method {configuration.method.id}"
-    quantized = count.attention + count.dense + count.routed
-    per_weight = (size.always + size.routed) / max(quantized, 1)
-    ends = size.embedding + size.head if configuration.pp_size == 1 else max(size.embedding, size.head)
-    weights = (
-        f"(({quantized} * {per_weight:.9g} + {count.extra} * 2) / {ranks} + {ends:.9g} / {configuration.tp_size})"
-        f" * {memory.WEIGHTS_IN_MEMORY}"
-    )
-    if "ConditionalGeneration" in configuration.model.architecture:
-        weights += f" + min({memory.ASSUMED_VISION_SHARE} * {weights}, {memory.ASSUMED_VISION_BYTES})"
+    ends = size.embedding + size.head if pp == 1 else max(size.embedding, size.head)
+    vision = 0.0 if configuration.engine.text_only else size.vision
+    routed = _first(table.routed_bytes) * ranks
+    copies = copied.kv_projections / pp * (1 / min(tp, kv_layout(configuration.model).kv_heads) - 1 / tp)
     yield Step(
         "Memory",
         "Weights on one GPU",
-        "((layer parameters x bytes + vision x 2) / GPUs + embedding and LM head / TP) x padding",
-        weights,
+        "((layers + padded experts) / GPUs + what every GPU holds + (embedding and LM head + vision) / TP) x padding"
+        " + rotary table",
+        f"(({_number(size.always - copied.everywhere + copied.absorbed)} + {_number(routed)}) / {ranks}"
+        f" + {_number(copied.everywhere)} / {pp} + {_number(copies)} + ({_number(ends)} + {_number(vision)}) / {tp})"
+        f" * {WEIGHTS_IN_MEMORY} + {_number(copied.tables)}",
         _first(table.weights_bytes),
         "bytes",
         method,
@@ -147,7 +146,7 @@ def _memory(s: Subject) -> Iterator[Step]:
     pool = memory.kv_pool_bytes(table, configuration.max_num_seqs)
     left = (
         f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(activations)}"
-        f" - {_number(table.overhead_bytes)}"
+        f" - {_number(memory.overhead_bytes(table, configuration.max_num_seqs))}"
     )
     block = _number(table.kv_block_bytes)
     yield Step(

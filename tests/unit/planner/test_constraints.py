@@ -8,9 +8,18 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from inferplan.catalog.loader import load_catalog
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
-from inferplan.domain.model import Checkpoint, ModelSpec, Quantization, QuantizationMethod, Task
+from inferplan.domain.model import (
+    Checkpoint,
+    ModelSpec,
+    Quantization,
+    QuantizationMethod,
+    StoredPart,
+    Task,
+    WeightPart,
+)
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode
 from inferplan.domain.scenario import HardwarePolicy, Lossy, ModelPolicy, Pin, QualityPolicy, Scenario
 from inferplan.planner import constraints
@@ -52,9 +61,12 @@ def test_every_reason_is_documented() -> None:
     assert set(REASON_TEXT) == set(ReasonCode)
 
 
-def test_every_check_stands_in_one_list_under_its_own_reason() -> None:
-    codes = [code for code, _ in (*constraints.WEIGHT_CHECKS, *constraints.GPU_CHECKS, *constraints.SHAPE_CHECKS)]
-    assert len(set(codes)) == len(codes)
+def test_every_check_stands_in_one_list_and_lists_share_no_reason() -> None:
+    lists = (constraints.WEIGHT_CHECKS, constraints.GPU_CHECKS, constraints.SHAPE_CHECKS)
+    checks = [check for each in lists for _, check in each]
+    assert len(set(checks)) == len(checks)
+    reasons = [code for each in lists for code in {code for code, _ in each}]
+    assert len(set(reasons)) == len(reasons)
 
 
 @pytest.mark.parametrize(
@@ -197,15 +209,68 @@ def test_fp8_kv_cache_is_not_to_be_had_on_a_t4() -> None:
     assert not constraints.kv_dtype_runs(shapes()).fails.any()
 
 
-def test_tensor_parallelism_divides_heads_and_quantization_groups() -> None:
+def test_tensor_parallelism_divides_heads() -> None:
     odd = make_model(attention_heads=40, kv_heads=40)  # 40 heads do not split into 16
     table = shapes(odd)
-    assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {16}
+    verdict = constraints.tp_divides(table)
+    assert set(np.unique(table.tp[verdict.fails])) == {16}
+    assert verdict.limit is not None
+    assert verdict.actual is not None
+    assert (verdict.limit[verdict.fails][0], verdict.actual[verdict.fails][0]) == (40, 16)
+
+
+def test_tensor_parallelism_keeps_quantization_groups_whole_and_tells_their_size() -> None:
     # Qwen2.5-72B: 29568 = 231 x 128, which no split of groups of 128 survives
     wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
-    groups = make_method(group_size=128)
-    table = shapes(wide, method=groups)
-    assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {2, 4, 8, 16}
+    table = shapes(wide, method=make_method(group_size=128))
+    verdict = constraints.tp_keeps_groups(table)
+    assert set(np.unique(table.tp[verdict.fails])) == {2, 4, 8, 16}
+    assert verdict.limit is not None
+    assert verdict.actual is not None
+    first = int(np.flatnonzero(verdict.fails & (table.tp == 4))[0])
+    assert (verdict.limit[first], verdict.actual[first]) == (128, 29568 / 4)
+    assert "quantization groups" in verdict.unit
+
+
+def test_tensor_parallelism_keeps_the_groups_of_attention_and_shared_experts_too() -> None:
+    narrow = make_model(attention_heads=16, kv_heads=16, head_dim=64, intermediate_size=16384)  # 64 rows on 16 GPUs
+    table = shapes(narrow, method=make_method(group_size=128))
+    assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {16}
+    mixtral = make_mixtral()
+    assert mixtral.moe is not None
+    shared = replace(mixtral, moe=replace(mixtral.moe, shared_experts=1, shared_intermediate_size=512))
+    table = shapes(shared, method=make_method(group_size=128))
+    assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {8, 16}
+
+
+def test_layers_left_in_sixteen_bit_have_no_groups() -> None:
+    wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
+    kept = replace(wide.checkpoints[0], stored_parts=(StoredPart(WeightPart.DENSE, 16.0),))
+    table = shapes(replace(wide, checkpoints=(kept,)), method=make_method(group_size=128))
+    assert not constraints.tp_keeps_groups(table).fails.any()
+
+
+@pytest.mark.parametrize(
+    ("model", "repository", "refused"),
+    [
+        ("zai-org/GLM-4.5-Air", "zai-org/GLM-4.5-Air-FP8", set()),
+        ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B-FP8", {8, 16}),
+        ("Qwen/Qwen3.5-35B-A3B", "Qwen/Qwen3.5-35B-A3B-FP8", {8, 16}),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V3", set()),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", set()),
+    ],
+)
+def test_published_checkpoints_split_as_their_engine_splits_them(
+    model: str, repository: str, refused: set[int]
+) -> None:
+    catalog = load_catalog()
+    found = catalog.model(model)
+    engine = catalog.engine("vllm")
+    assert found is not None
+    assert engine is not None
+    table = build_shapes(catalog, [found], [engine])
+    ours = np.array([w.checkpoint.repository == repository for w in table.weights])[table.weight]
+    assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails & ours & (table.pp == 1)])) == refused
 
 
 def test_tensor_parallelism_stays_in_the_machine() -> None:
