@@ -11,6 +11,7 @@ from inferplan.domain.units import GIB
 from inferplan.estimate.kv_cache import kv_layout, padded_layers, sequence_bytes
 from inferplan.estimate.memory import (
     activations_bytes,
+    context_bytes,
     counts_graphs,
     graph_bytes,
     over_pcie,
