@@ -12,6 +12,7 @@ from decimal import Decimal
 
 from inferplan.api.contradiction import Contradiction
 from inferplan.api.deploy_checks import deploy_makes_sense
+from inferplan.api.schedule_checks import schedule_can_be_kept
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Dtype, Quantization, Task
 from inferplan.domain.scenario import HardwareSource
@@ -214,6 +215,7 @@ def engine_details_fit_one_engine(spec: InferenceScenarioSpec) -> Iterator[Contr
 CHECKS: tuple[Check, ...] = (
     load_stated_once,
     batch_has_deadline,
+    schedule_can_be_kept,
     lengths_known,
     context_holds_requests,
     one_choice,

@@ -122,6 +122,8 @@ def _words(finding: _Finding) -> tuple[str, str]:  # noqa: PLR0911 - one return 
             return f"must not be negative, not {_show(value)}", ""
         return f"{_show(value)} is not possible here", PATTERN_HINTS.get(str(context.get("pattern")), "")
     if kind in {"string_too_long", "string_too_short", "too_long", "too_short"}:
+        if kind == "string_too_short" and context["min_length"] == 1:
+            return "must not be empty", _allowed_hint(_schema_at(path))
         unit = "characters" if kind.startswith("string") else "entries"
         word, key = ("at most", "max_length") if kind.endswith("long") else ("at least", "min_length")
         return f"must have {word} {context[key]} {unit}", ""

@@ -41,7 +41,7 @@ class UseLimits:
         """
         most: Floats = self.usd_per_request * SECONDS_PER_HOUR * rate_rps
         if isfinite(self.usd_per_month):
-            hours = np.round(self.items_per_month / rate_rps / SECONDS_PER_HOUR, 2)
+            hours = np.minimum(np.round(self.items_per_month / rate_rps / SECONDS_PER_HOUR, 2), HOURS_PER_MONTH)
             most = np.minimum(most, self.usd_per_month / np.maximum(hours, 1e-12))
         return most
 

@@ -354,6 +354,54 @@ def test_a_schedule_is_kept() -> None:
     assert found.workload.schedule == Schedule("0 1 * * *", "Etc/UTC", 60)
 
 
+@pytest.mark.parametrize(
+    ("schedule", "fault"),
+    [
+        ('{cron: "99 99 * * *"}', 'schedule.cron: minute "99" is not from 0 to 59'),
+        ('{cron: "0 0 31 2 *"}', "schedule.cron: never starts"),
+        ('{cron: "@nonsense"}', 'schedule.cron: "@nonsense" is not known (allowed: @yearly'),
+        ('{cron: "@every -1h"}', 'schedule.cron: @every "-1h" is not a duration'),
+        (
+            '{cron: "TZ=UTC 0 0 * * *"}',
+            "schedule.cron: names a time zone (set spec.workload.schedule.timeZone instead)",
+        ),
+        ('{cron: ""}', "schedule.cron: must not be empty ("),
+        ('{cron: "@daily", timeZone: Mars/Base}', 'schedule.timeZone: "Mars/Base" is no time zone'),
+        ('{cron: "@daily", timeZone: Europe/Berlim}', 'did you mean "Europe/Berlin"'),
+        ('{cron: "@daily", timeZone: europe/berlin}', 'did you mean "Europe/Berlin"'),
+        ('{cron: "@daily", timeZone: Local}', '"Local" is no time zone'),
+        ('{cron: "@daily", timeZone: ""}', "schedule.timeZone: must not be empty ("),
+        ('{cron: "@daily", timeZone: "Europe/ Berlin"}', "a name of the tz database, such as Europe/Berlin"),
+        (
+            '{cron: "*/30 * * * *"}',
+            "deadlineMinutes: 60 min are longer than the 30 min between starts (set at most 30, or start less often)",
+        ),
+        (
+            '{cron: "0 * * * *", windowMinutes: 61}',
+            "schedule.windowMinutes: 61 min are longer than the 60 min between starts (set at most 60",
+        ),
+        (
+            '{cron: "@every 45s"}',
+            "deadlineMinutes: 60 min are longer than the 0.75 min between starts (start less often)",
+        ),
+        ('{cron: "0 8,10 * * MON"}, deadlineMinutes: 121', "deadlineMinutes: 121 min are longer than the 120 min"),
+    ],
+)
+def test_a_schedule_that_cannot_be_kept_is_refused(schedule: str, fault: str) -> None:
+    (found,) = faults_of(spec_of("useCase: BatchClassification", f"workload: {{schedule: {schedule}}}"))
+    assert found.startswith("chat.yaml:6: spec.workload.")
+    assert fault in found
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "EST5EDT", "Europe/Berlin", "America/Argentina/Buenos_Aires"])
+@pytest.mark.parametrize("cron", ["@daily", "@every 1h", "0 2 ? * mon-fri", "30 1,13 * * *"])
+def test_a_schedule_that_kubernetes_keeps_is_kept(cron: str, zone: str) -> None:
+    spec = f'workload: {{schedule: {{cron: "{cron}", timeZone: {zone}}}}}'
+    assert converted(spec_of("useCase: BatchClassification", spec)).scenario.workload.schedule == Schedule(
+        cron, zone, None
+    )
+
+
 def test_a_preset_that_says_the_impossible_is_a_fault_of_the_catalog() -> None:
     preset = Preset(UseCase.CHATBOT, Task.GENERATION, "", (PresetValue("slo.percentil", "P95", ""),))
     with pytest.raises(CatalogError, match=r"preset Chatbot: slo\.percentil"):
