@@ -10,6 +10,7 @@ from inferplan.api.convert import ResolvedScenario, to_scenario
 from inferplan.api.documents import read_scenarios
 from inferplan.api.resolve import Resolved
 from inferplan.api.v1alpha1.status import Origin
+from inferplan.catalog import load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import CatalogError, InputError
 from inferplan.domain.hardware import Terms
@@ -214,6 +215,7 @@ def test_contradictions_are_refused(spec: str, fault: str) -> None:
         ("hardware: {providers: [azur]}", 'spec.hardware.providers[0]: unknown provider "azur" (allowed: aws, gcp)'),
         ("hardware: {regions: [us-east1]}", 'unknown region "us-east1" (did you mean "us-east-1"'),
         ("quality: {minimum: Gud}", 'spec.quality.minimum: unknown quality level "Gud" (allowed: Good, High)'),
+        ("quality: {minimum: good}", 'unknown quality level "good" (did you mean "Good"?)'),
         ('quality: {minimum: "mmmlu: 5"}', 'spec.quality.minimum: unknown benchmark "mmmlu"'),
         ("select: {pin: {gpu: v100}}", 'spec.select.pin.gpu: unknown GPU "v100"'),
         ("select: {pin: {model: gpt-5}}", 'spec.select.pin.model: unknown model "gpt-5"'),
@@ -222,6 +224,40 @@ def test_contradictions_are_refused(spec: str, fault: str) -> None:
 )
 def test_unknown_names_are_refused_with_the_nearest(spec: str, fault: str) -> None:
     assert any(fault in found for found in faults_of(spec_of("useCase: Chatbot", spec)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        ("hardware: {allow: [t5]}", 'unknown GPU "t5" (try `inferplan catalog list gpus`)'),
+        ("select: {pin: {gpu: t5}}", 'unknown GPU "t5" (try `inferplan catalog list gpus`)'),
+        ("model: {allow: [nope/none]}", 'unknown model "nope/none" (try `inferplan catalog list models`)'),
+        ("hardware: {providers: [amazon]}", 'unknown provider "amazon" (allowed: aws, azure'),
+        ("hardware: {regions: [moon]}", 'unknown region "moon" (try `inferplan catalog list offerings`)'),
+    ],
+)
+def test_a_name_that_is_near_none_is_refused_with_where_all_stand(spec: str, fault: str) -> None:
+    assert any(fault in found for found in faults_of(spec_of("useCase: Chatbot", spec), load_catalog()))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "fault"),
+    [
+        ("promptTokens: {mean: 1, p95: 10000000}", "promptTokens.p95: prompt p95 10000000 + output p95 600 = 10000600"),
+        (
+            "outputTokens: {mean: 1, p95: 10000000}",
+            "outputTokens.p95: prompt p95 3000 + output p95 10000000 = 10003000",
+        ),
+        (
+            "promptTokens: {mean: 9, p95: 6000000}, outputTokens: {mean: 9, p95: 5000000}",
+            "promptTokens.p95: prompt p95 6000000 + output p95 5000000 = 11000000",
+        ),
+    ],
+)
+@pytest.mark.parametrize("context", ["", "contextTokens: 10000000"])
+def test_lengths_beyond_any_context_are_refused_where_they_stand(lengths: str, fault: str, context: str) -> None:
+    (found,) = faults_of(spec_of("useCase: Chatbot", f"workload: {{{lengths}}}", context))
+    assert found.startswith(f"chat.yaml:6: spec.workload.{fault} tokens are more than the 10000000 of any context")
 
 
 def test_an_empty_catalog_is_told_and_no_crash() -> None:
