@@ -72,10 +72,10 @@ def prepare(cases: Sequence[Case], calibrations: Sequence[Calibration]) -> tuple
     its own GPU alone.
     """
 
-    def key(case: Case) -> tuple[str, bool, str]:
-        return case.load.value, case.settings.constant_gaps, case.gpu.id
+    def key(case: Case) -> tuple[str, float, str]:
+        return case.load.value, case.settings.burstiness, case.gpu.id
 
-    places: dict[tuple[str, bool, str], list[int]] = {}
+    places: dict[tuple[str, float, str], list[int]] = {}
     for place, case in enumerate(cases):
         places.setdefault(key(case), []).append(place)
     return tuple(_group(np.array(at), [cases[i] for i in at], calibrations) for _, at in sorted(places.items()))
@@ -103,7 +103,7 @@ def _group(places: Places, cases: list[Case], calibrations: Sequence[Calibration
         most_in_flight=column(lambda case: case.settings.most_in_flight) / replicas,
         replicas=replicas,
         gap_medians=np.array([c.run.latency_metric == "itl" and c.run.tpot.is_median for c in cases], dtype=np.bool_),
-        burstiness=0.0 if first.settings.constant_gaps else 1.0,
+        burstiness=first.settings.burstiness,
     )
 
 

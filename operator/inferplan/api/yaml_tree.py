@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from inferplan.api.yaml_scalars import Scalar, has_surrogates, resolve_scalar, shorten
+from inferplan.api.yaml_scalars import Scalar, has_leading_zero, has_surrogates, resolve_scalar, shorten
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.units import MIB
 
@@ -250,6 +250,10 @@ class _Builder:
             raise self._refuse(line, "text with broken characters (lone surrogates)")
         tag = event.tag
         if tag in {None, "!"} or event.implicit[0] or event.implicit[1]:
+            if event.implicit[0] and has_leading_zero(text):
+                decimal = f"{text[: -len(text.lstrip('-+'))]}{text.lstrip('-+').lstrip('0') or '0'}"
+                fix = f'write {decimal} for the number, or "{text}" in quotes for the text'
+                self.faults.append(Fault(f"{self.origin}:{line}", f"{text} is octal in YAML for its leading zero", fix))
             return resolve_scalar(text) if event.implicit[0] else text
         if tag == f"{_TAG}str":
             return text

@@ -154,6 +154,8 @@ class Placement:
     vcpus: int | None = None
     memory_gib: float | None = None
     """CPUs and memory of one machine, where the price list says them."""
+    on_demand_usd_per_hour: Decimal | None = None
+    """What the same machine costs on demand, beside a spot price."""
 
 
 @dataclass(frozen=True, slots=True)

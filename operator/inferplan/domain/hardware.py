@@ -102,7 +102,8 @@ class Market(enum.StrEnum):
 class Offering:
     """A whole instance with a price: the thing one can rent.
 
-    ``price_usd_per_hour`` is for the instance, not for one GPU.
+    ``price_usd_per_hour`` is for the instance, not for one GPU; ``on_demand_usd_per_hour`` stands beside a spot price
+    where the same source states both.
     """
 
     provider: str
@@ -117,6 +118,7 @@ class Offering:
     source: str
     vcpus: int | None = None
     memory_gib: float | None = None
+    on_demand_usd_per_hour: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,7 +76,8 @@ def _cost(scenario: Scenario, predicted: Estimate, placements: tuple[Placement, 
     hours = Decimal(HOURS_PER_MONTH)
     if duration is not None and work.schedule is not None:
         runs = runs_per_month(work.schedule.cron)
-        hours = (runs * Decimal(repr(duration.expected)) / SECONDS_PER_HOUR).quantize(Decimal("0.01"))
+        used = (runs * Decimal(repr(duration.expected)) / SECONDS_PER_HOUR).quantize(Decimal("0.01"))
+        hours = min(used, hours)  # a pinned run may outlast the time to the next start, which is then left out
     return cost(
         placements,
         requests_per_s=predicted.requests_per_s,
