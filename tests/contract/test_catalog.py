@@ -243,6 +243,19 @@ def test_engines_keep_their_rules() -> None:
     assert "archived on 2026-03-21" in tgi.notes[0]
 
 
+def test_every_pinned_commit_has_its_source() -> None:
+    pinned = 0
+    for model in CATALOG.models:
+        urls = {source.url for source in model.sources if "checkpoints.revision" in source.fields}
+        for checkpoint in model.checkpoints:
+            if checkpoint.revision is not None:
+                pinned += 1
+                assert f"https://huggingface.co/{checkpoint.repository}/tree/{checkpoint.revision}" in urls
+                urls.discard(f"https://huggingface.co/{checkpoint.repository}/tree/{checkpoint.revision}")
+        assert not urls, f"{model.id}: sources without their commit"
+    assert pinned >= 67
+
+
 def test_tgi_runs_neither_on_blackwell_nor_on_arm() -> None:
     tgi, vllm = CATALOG.engine("tgi"), CATALOG.engine("vllm")
     assert tgi is not None

@@ -130,7 +130,8 @@ class Deploy(SpecModel):
     model_access: Relaxed[ModelAccess] = Field(
         default=ModelAccess.HUB,
         description=(
-            "Hub: pods fetch what the volume lacks. Cache: the volume holds everything, nothing is fetched or written."
+            "Hub: pods fetch what the volume lacks. Cache: the volume holds everything, at the commit that the objects"
+            " name in inferplan.dev/model-revision; nothing is fetched or written."
         ),
     )
     token_secret_ref: SecretReference | None = Field(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from inferplan.catalog.schema.base import Amount, Count, Date, Name, Positive, Record, Sourced
 from inferplan.domain import model
+
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A commit of a repository, whole: a short one is no name that stays."""
 
 
 class Attention(Record):
@@ -58,7 +61,7 @@ class Weights(Record):
 
     repository: Name
     method: str
-    revision: str | None = None
+    revision: Commit | None = None
     verified: bool = True
 
 
