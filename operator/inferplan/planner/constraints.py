@@ -302,8 +302,8 @@ def engine_runs_it(table: ShapeTable) -> Verdict:
 
     def refuses(weights: Weights, gpu: GpuSpec, index: int) -> bool:
         engine = table.engines[index]
-        model, capability = weights.model, gpu.compute_capability or 0
-        if gpu.vendor not in engine.vendors or capability < engine.min_compute_capability:
+        model = weights.model
+        if engine.why_not_on(gpu):
             return True
         if engine.architectures is not None and model.architecture not in engine.architectures:
             return True

@@ -186,6 +186,26 @@ def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4
     assert not constraints.engine_runs_it(shapes(make_mixtral(), make_t4())).fails.all()
 
 
+@pytest.mark.parametrize(
+    ("gpu", "why"),
+    [
+        (make_gpu(), ""),
+        (make_gpu(compute_capability=89), ""),
+        (make_gpu(compute_capability=75), "its image has code for compute capability 8.0 to 9.0; the X has 7.5"),
+        (make_gpu(compute_capability=100), "its image has code for compute capability 8.0 to 9.0; the X has 10.0"),
+        (make_gpu(host_architecture="arm64"), "its image is built for amd64; machines with the X are arm64"),
+        (make_gpu(vendor="amd", compute_capability=None), "its image has no code for GPUs of amd"),
+    ],
+)
+def test_an_engine_runs_where_its_image_does(gpu: GpuSpec, why: str) -> None:
+    engine = make_engine(
+        min_compute_capability=80, max_compute_capability=90, image_architectures=("amd64",), supports_pipeline=True
+    )
+    gpu = replace(gpu, name="X")
+    assert engine.why_not_on(gpu) == why
+    assert constraints.engine_runs_it(shapes(gpu=gpu, engine=engine)).fails.all() == bool(why)
+
+
 def test_an_engine_runs_only_its_architectures_and_tasks() -> None:
     assert constraints.engine_runs_it(shapes(engine=make_engine(architectures=("Other",)))).fails.all()
     classifier = make_model(task=Task.CLASSIFICATION)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from inferplan.catalog.schema.base import Amount, Count, Date, Name, Positive, Record, Sourced
 from inferplan.domain import model
+
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A commit of a repository, whole: a short one is no name that stays."""
 
 
 class Attention(Record):
@@ -74,7 +77,7 @@ class Weights(Record):
 
     repository: Name
     method: str
-    revision: str | None = None
+    revision: Commit | None = None
     verified: bool = True
     stored_parts: list[Stored] = Field(default_factory=list)
     weights_band_percent: float = Field(default=model.WEIGHTS_BAND_PERCENT, ge=model.WEIGHTS_BAND_PERCENT, le=100)
