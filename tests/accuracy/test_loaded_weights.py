@@ -15,8 +15,11 @@ import pytest
 
 from inferplan.catalog.loader import load_catalog
 from inferplan.domain.catalog import Catalog
+from inferplan.domain.model import WeightPart
 from inferplan.domain.units import GIB
+from inferplan.estimate.expert_padding import Rounding, rounding_of
 from inferplan.estimate.replica import ReplicaTable, build_replicas
+from inferplan.estimate.weights import parameters
 
 CATALOG: Catalog = load_catalog()
 ZERO = np.zeros(1, dtype=np.int64)
@@ -99,6 +102,41 @@ def test_layers_in_sixteen_bit_are_read_in_every_step() -> None:
     assert found is not None
     table = replica("zai-org/GLM-5.1", "nvidia/GLM-5.1-NVFP4", "b200", tp=8)
     assert table.always_bytes[0] * 8 == pytest.approx(2.0 * 17.2e9, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("model", "repository", "gpu", "rounding"),
+    [
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", "a100-80gb-sxm", Rounding(128, 256)),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", "h100-80gb-sxm", Rounding(64, 1, 256, 4, 1)),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", "b200", Rounding(128, 256)),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", "rtx-pro-6000", Rounding(128, 256)),
+        ("google/gemma-4-26B-A4B-it", "nvidia/Gemma-4-26B-A4B-NVFP4", "h100-80gb-sxm", Rounding(64)),
+        ("google/gemma-4-26B-A4B-it", "nvidia/Gemma-4-26B-A4B-NVFP4", "b200", Rounding(64, 256)),
+        ("google/gemma-4-26B-A4B-it", "nvidia/Gemma-4-26B-A4B-NVFP4", "rtx-pro-6000", Rounding()),
+        ("Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B-FP8", "h100-80gb-sxm", Rounding()),
+        ("Qwen/Qwen3-30B-A3B", "Qwen/Qwen3-30B-A3B", "b200", Rounding(128)),
+        ("meta-llama/Llama-3.1-8B-Instruct", "meta-llama/Llama-3.1-8B-Instruct", "b200", Rounding()),
+    ],
+)
+def test_each_kernel_rounds_experts_in_its_own_way(model: str, repository: str, gpu: str, rounding: Rounding) -> None:
+    found, device, engine = CATALOG.model(model), CATALOG.gpu(gpu), CATALOG.engine("vllm")
+    assert found is not None
+    assert device is not None
+    assert engine is not None
+    checkpoint = next(c for c in found.checkpoints if c.repository == repository)
+    method = CATALOG.method(checkpoint.method)
+    assert method is not None
+    assert rounding_of(found, method, device, engine) == rounding
+
+
+def test_parts_that_are_stored_otherwise_are_there_and_no_larger_than_the_part() -> None:
+    for model in CATALOG.models:
+        sizes = {part: getattr(parameters(model), part.value) for part in WeightPart}
+        for checkpoint in model.checkpoints:
+            for stored in checkpoint.stored_parts:
+                assert sizes[stored.part] > 0, (checkpoint.repository, stored)
+                assert (stored.params or 0) <= sizes[stored.part], (checkpoint.repository, stored)
 
 
 def test_every_wider_band_has_its_reason() -> None:
