@@ -62,7 +62,8 @@ def rounding_of(model: ModelSpec, method: QuantizationMethod, gpu: GpuSpec, engi
                             Triton: widths to 64, scales to 256 rows and 4 groups
     nvfp4                   below 10.0 Marlin: widths to 64 (128 if hidden is no multiple of 128); 10.x FlashInfer
                             TRT-LLM: widths to 64 (128 without a gate), hidden to 256; 12.x FlashInfer CUTLASS: none
-    fp8, int8, int4         Marlin wherever weights are unpacked: widths to 64 and to whole quantization groups
+    fp8, int8, int4         Marlin wherever weights are unpacked: widths to 64, where quantization groups do not see to
+                            that already
     16 bit                  10.x FlashInfer TRT-LLM: widths to 128
     ======================  ==========================================================================================
     """
@@ -76,9 +77,9 @@ def rounding_of(model: ModelSpec, method: QuantizationMethod, gpu: GpuSpec, engi
         return _of_mxfp4(capability, release_of(engine.version))
     if datacenter_blackwell and method.quantization is Quantization.NVFP4:
         return Rounding(64 if model.moe.matrices_per_expert == GATED_MATRICES else 128, 256)
-    if unpacked:
-        wide = method.quantization is Quantization.NVFP4 and model.hidden_size % 128 > 0
-        return Rounding(128 if wide else int(np.lcm(64, max(1, method.group_size))))
+    if unpacked and method.group_size < MARLIN_TILE:
+        wide = method.quantization is Quantization.NVFP4 and model.hidden_size % (2 * MARLIN_TILE) > 0
+        return Rounding(2 * MARLIN_TILE if wide else MARLIN_TILE)
     return Rounding(128) if datacenter_blackwell and method.weight_bits >= SIXTEEN_BITS else Rounding()
 
 
@@ -89,7 +90,7 @@ def _of_mxfp4(capability: int, release: Release | None) -> Rounding:
     return Rounding(64, scale_rows=256, scale_groups=4, scale_copies=2 if kept else 1)
 
 
-GATED_MATRICES, SIXTEEN_BITS = 3, 16
+GATED_MATRICES, SIXTEEN_BITS, MARLIN_TILE = 3, 16, 64
 
 
 def expert_growth(

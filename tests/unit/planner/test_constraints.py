@@ -259,7 +259,7 @@ def test_tensor_parallelism_keeps_the_groups_of_attention_and_shared_experts_too
     mixtral = make_mixtral()
     assert mixtral.moe is not None
     shared = replace(mixtral, moe=replace(mixtral.moe, shared_experts=1, shared_intermediate_size=512))
-    table = shapes(shared, method=make_method(group_size=128))
+    table = shapes(shared, method=make_method(id=shared.checkpoints[0].method, group_size=128))
     assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {8, 16}
 
 
