@@ -8,6 +8,10 @@ does. An engine that reserves (TGI) takes a request in only if prompt and output
 
 Steps without prompts between two events are taken together at their mean context, so the cost grows with the number of
 requests and hardly with their tokens.
+
+Shared with the closed formulas is the time of one step with given sequences and prompts; what runs when, and who waits
+for whom, is found out here. Replicas with several stages are followed stage by stage in
+:mod:`inferplan.estimate.pipeline_simulation`.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.pipeline_simulation import PipelineEngine
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
@@ -62,9 +67,13 @@ def simulate(table: ReplicaTable, traffic: Traffic, *, max_num_seqs: int, reserv
     table
         One row.
     reserves_output
-        Whether the engine takes a request in only if its whole output will fit.
+        Whether the engine takes a request in only if its whole output will fit; engines that do have no pipelines.
     """
-    engine = _Engine(table, traffic, max_num_seqs, reserves_output=reserves_output)
+    engine: _Engine | PipelineEngine
+    if float(table.pp[0]) > 1.0:
+        engine = PipelineEngine(table, traffic, max_num_seqs)
+    else:
+        engine = _Engine(table, traffic, max_num_seqs, reserves_output=reserves_output)
     engine.run()
     overhead = table.constant("request_overhead_s")[0]
     overhead = overhead + table.constant("request_token_overhead_s")[0] * traffic.prompt_tokens
