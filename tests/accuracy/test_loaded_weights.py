@@ -93,7 +93,7 @@ def test_text_alone_leaves_the_vision_tower_out() -> None:
     model, repository = "Qwen/Qwen3.6-27B", "Qwen/Qwen3.6-27B-FP8"
     text, images = (replica(model, repository, "rtx-pro-6000", text_only=only) for only in (True, False))
     assert (images.weights_bytes - text.weights_bytes)[0] / GIB == pytest.approx(0.86, abs=0.01)
-    assert (images.activations_bytes - text.activations_bytes)[0] / GIB == pytest.approx(1.84)
+    assert (images.step_activations_bytes - text.step_activations_bytes)[0] / GIB == pytest.approx(1.84)
 
 
 def test_layers_in_sixteen_bit_are_read_in_every_step() -> None:

@@ -143,6 +143,11 @@ class Configuration:
         return self.gpus_per_replica * self.replicas
 
     @property
+    def is_deployable(self) -> bool:
+        """Whether manifests can be written for it: a replica that spans machines cannot be deployed yet."""
+        return self.pp_size == 1
+
+    @property
     def title(self) -> str:
         """The configuration in one line, as people say it."""
         parallel = f"{self.gpus_per_replica}x {self.gpu.name}"

@@ -11,6 +11,8 @@ from inferplan.domain.operation import Toleration
 from inferplan.domain.plan import Plan, Recommendation
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
 from inferplan.domain.taints import repelling
+from inferplan.estimate.lengths import LARGEST_RATIO
+from inferplan.estimate.roofline import ASSUMED_HOP_LATENCY_S, ASSUMED_NODE_LINK_BYTES_PER_S
 from inferplan.planner import what_ifs
 
 REPELLED_SHOWN = 3
@@ -72,12 +74,14 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
     if plan is not None:
         found.extend(_assumed_constants(catalog, plan))
         found.extend(_wide_weights(plan))
+        found.extend(_assumed_of_pipelines(plan))
     if plan is not None and scenario.task is Task.GENERATION:
         found.append(
             f"speculative decoding: acceptance {what_ifs.ASSUMED_SPECULATIVE_ACCEPTANCE}, "
             f"{what_ifs.ASSUMED_DRAFT_TOKENS} drafted tokens, draft cost {what_ifs.ASSUMED_DRAFT_COST}"
         )
     work = scenario.workload
+    found.extend(_contradictory_lengths(scenario))
     if work.kind is LoadKind.OFFLINE:
         found.append("a run costs the time of its work; starting machines and loading weights come on top")
     if work.kind is LoadKind.CLOSED_LOOP:
@@ -96,6 +100,31 @@ def _wide_weights(plan: Plan) -> Iterator[str]:
         yield (
             f"weights of {checkpoint.repository}: up to {checkpoint.weights_band_percent:g} % more or less than "
             f"computed ({checkpoint.weights_band_reason})"
+        )
+
+
+def _contradictory_lengths(scenario: Scenario) -> Iterator[str]:
+    """A P95 so far above the mean that no distribution has both."""
+    work = scenario.workload
+    lengths = [("promptTokens", work.prompt)]
+    if scenario.task is Task.GENERATION:
+        lengths.append(("outputTokens", work.output))
+    for field, stated in lengths:
+        if stated.p95 > LARGEST_RATIO * stated.mean:
+            yield (
+                f"workload.{field}: one request in twenty with the p95 of {stated.p95} alone makes a mean of "
+                f"{stated.p95 / LARGEST_RATIO:.0f}, more than the {stated.mean} stated; both are taken as stated, "
+                f"the p95 for latencies and the mean for the load"
+            )
+
+
+def _assumed_of_pipelines(plan: Plan) -> Iterator[str]:
+    """The network between the machines of a replica."""
+    if plan.configuration.pp_size > 1:
+        gbit_per_s = 8 * ASSUMED_NODE_LINK_BYTES_PER_S / 1e9
+        yield (
+            f"machines of one replica are linked with {gbit_per_s:g} Gbit/s, "
+            f"and handing on takes {1e6 * ASSUMED_HOP_LATENCY_S:g} microseconds more"
         )
 
 
@@ -121,10 +150,21 @@ def _repelled(inventory: Inventory, tolerations: tuple[Toleration, ...]) -> Iter
 
 
 def cautions(
-    source: str, plan: Plan | None, inventory: Inventory | None, tolerations: tuple[Toleration, ...] = ()
+    source: str,
+    tiers: Sequence[Plan],
+    plan: Plan | None,
+    inventory: Inventory | None,
+    tolerations: tuple[Toleration, ...],
 ) -> tuple[str, ...]:
     """What a reader should know before trusting the outcome at all."""
-    found: list[str] = [] if inventory is None else list(_repelled(inventory, tolerations))
+    found = [
+        f"{entry.tier} ({entry.configuration.title}) cannot be deployed yet: a replica spans"
+        f" {entry.configuration.pp_size} machines"
+        for entry in tiers
+        if not entry.configuration.is_deployable
+    ]
+    if inventory is not None:
+        found.extend(_repelled(inventory, tolerations))
     if inventory is not None and source == "Market":
         found.append(
             f"no usable GPU in {inventory.origin}: planned on the market, with machines that are not there yet"

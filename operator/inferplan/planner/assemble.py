@@ -20,7 +20,7 @@ from inferplan.planner.candidates import Weights
 from inferplan.planner.constraints import WEIGHT_CHECKS, max_model_len, overridden
 from inferplan.planner.field import Field
 from inferplan.planner.load import replica_load
-from inferplan.planner.remarks import Subject, analyse, compatibility, in_order
+from inferplan.planner.remarks import Subject, analyse, compatibility, in_order, not_deployable
 from inferplan.planner.schedule import runs_per_month
 from inferplan.planner.search import Choice
 from inferplan.planner.targets import LOAD_UNITS, ROUNDING
@@ -46,7 +46,7 @@ def assemble(field: Field, scenario: Scenario, found: TierChoice, load_factor: f
         estimate=predicted,
         cost=money,
         compatibility=compatibility(predicted),
-        remarks=in_order((*analyse(subject), *given_up)),
+        remarks=(*not_deployable(configuration), *in_order((*analyse(subject), *given_up))),
         misses=misses,
         hash=plan_hash(configuration, placements, _overrides(scenario)),
         source=field.supply.source,

@@ -75,6 +75,10 @@ class Filtered:
     """Words for rows whose reason is not a number, by row of the first of its kind."""
     field: Field
 
+    def turned_down_for(self, reason: ReasonCode) -> bool:
+        """Whether a reason turned any shape down."""
+        return reason in self.reasons and bool(np.any(self.code == self.reasons.index(reason)))
+
     @property
     def total(self) -> int:
         """All shapes of the search."""
@@ -180,8 +184,14 @@ def _number(value: float | None) -> float:
     return np.nan if value is None else float(value)
 
 
-def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Filtered:
-    """Apply the scenario's own filters, then what the catalog alone decides, then memory for its sequences."""
+def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply, *, spanning: bool = False) -> Filtered:
+    """Apply the scenario's own filters, then what the catalog alone decides, then memory for its sequences.
+
+    Parameters
+    ----------
+    spanning
+        Whether replicas may span machines, which cannot be deployed yet.
+    """
     table, count = static.everything, len(static.everything)
     sieve = _Sieve(np.full(count, -1, dtype=np.int64), np.full(count, np.nan), np.full(count, np.nan))
     if scenario.pin is not None:
@@ -194,6 +204,9 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
             sieve.spread(reason, [gpu_check(g, scenario, supply) for g in table.gpus], table.gpu)
     for index, (reason, unit) in enumerate(zip(static.reasons, static.units, strict=True)):
         sieve.turn_down(reason, static.code == index, unit, static.limit, static.actual)
+    if not spanning:
+        machines = table.pp.astype(np.float64)
+        sieve.turn_down(ReasonCode.NOT_DEPLOYABLE, table.pp > 1, "machines per replica", 1.0, machines)
     open_ = np.flatnonzero(sieve.code[static.runnable] < 0)
     replica = static.replica.take(open_)
     keep = np.ones(len(open_), dtype=np.bool_)

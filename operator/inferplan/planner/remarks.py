@@ -11,6 +11,7 @@ from inferplan.domain.estimate import Estimate, Evidence
 from inferplan.domain.hardware import Terms
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
+from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
 from inferplan.domain.units import GB
 from inferplan.planner.candidates import Weights
@@ -65,6 +66,14 @@ def analyse(subject: Subject) -> tuple[Remark, ...]:
         *_money(subject),
     )
     return in_order(found)
+
+
+def not_deployable(configuration: Configuration) -> tuple[Remark, ...]:
+    """What is said before everything else of a plan that cannot be deployed yet."""
+    if configuration.is_deployable:
+        return ()
+    text = f"cannot be deployed yet: a replica spans {configuration.pp_size} machines"
+    return (_caution(ReasonCode.NOT_DEPLOYABLE.value, text),)
 
 
 def in_order(remarks: Sequence[Remark]) -> tuple[Remark, ...]:

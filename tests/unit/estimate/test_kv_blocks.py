@@ -15,6 +15,7 @@ from inferplan.estimate.memory import (
     kv_pool_bytes,
     kv_pool_tokens,
     least_pool_bytes,
+    left_bytes,
     logs_by_length,
     sequence_bytes_of,
 )
@@ -46,11 +47,12 @@ def replica(model: str, gpu: str, *, tp: int = 1, kv: Dtype | None = None) -> Re
     )
 
 
+SEQUENCES = 64.0
+
+
 def with_pool(table: ReplicaTable, gib: float) -> ReplicaTable:
     """The same replica with a KV pool of that size on each GPU."""
-    return replace(
-        table, granted_bytes=table.weights_bytes + table.activations_bytes + table.overhead_bytes + gib * GIB
-    )
+    return replace(table, granted_bytes=table.granted_bytes - left_bytes(table, SEQUENCES) + gib * GIB)
 
 
 @pytest.mark.parametrize(
@@ -120,19 +122,19 @@ def test_a_window_longer_than_the_sequence_holds_the_sequence() -> None:
 def test_gemma_4_logs_ten_times_the_tokens_from_0_21_on(version: str, tokens: int, length: int) -> None:
     """One pool, two releases (vllm-project/vllm#43308, A100 80 GB); the pool is known to a few per cent only."""
     table = with_pool(replica("google/gemma-4-31B-it", "a100-80gb-sxm"), 48.5)
-    found = kv_pool_tokens(table, length, by_length=logs_by_length(version))[0]
+    found = kv_pool_tokens(table, length, SEQUENCES, by_length=logs_by_length(version))[0]
     assert found == pytest.approx(tokens, rel=0.06)
 
 
 def test_models_that_keep_all_tokens_are_logged_alike_by_both() -> None:
     table = replica("meta-llama/Llama-3.1-8B-Instruct", "h100-80gb-sxm")
-    before, now = (kv_pool_tokens(table, 131_072, by_length=by)[0] for by in (False, True))
-    assert before == now == kv_pool_bytes(table)[0] / 131_072
+    before, now = (kv_pool_tokens(table, 131_072, SEQUENCES, by_length=by)[0] for by in (False, True))
+    assert before == now == kv_pool_bytes(table, SEQUENCES)[0] / 131_072
 
 
 def test_a_linear_model_is_said_to_hold_more_tokens_the_longer_the_length() -> None:
     table = with_pool(replica("Qwen/Qwen3.6-27B", "rtx-3090", tp=2, kv=Dtype.FP8), 4.99)
-    short, long = (kv_pool_tokens(table, length)[0] for length in (8192, 262_144))
+    short, long = (kv_pool_tokens(table, length, SEQUENCES)[0] for length in (8192, 262_144))
     assert short < long
     # logged for a pool of 4.99 GiB on each of two RTX 3090s (mitchross/talos-argocd-proxmox#1995)
     assert long == pytest.approx(302_921, rel=0.05)
