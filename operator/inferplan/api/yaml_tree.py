@@ -250,13 +250,17 @@ class _Builder:
             raise self._refuse(line, "text with broken characters (lone surrogates)")
         tag = event.tag
         if tag in {None, "!"} or event.implicit[0] or event.implicit[1]:
-            if event.implicit[0] and has_leading_zero(text):
-                decimal = f"{text[: -len(text.lstrip('-+'))]}{text.lstrip('-+').lstrip('0') or '0'}"
-                fix = f'write {decimal} for the number, or "{text}" in quotes for the text'
-                self.faults.append(Fault(f"{self.origin}:{line}", f"{text} is octal in YAML for its leading zero", fix))
-            return resolve_scalar(text) if event.implicit[0] else text
+            return self._resolved(text, line) if event.implicit[0] else text
         if tag == f"{_TAG}str":
             return text
         if tag in {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}:
-            return resolve_scalar(text)
+            return self._resolved(text, line)
         raise self._refuse(line, f"tag {shorten(str(tag))} is not supported", "write plain values")
+
+    def _resolved(self, text: str, line: int) -> Scalar:
+        if has_leading_zero(text):
+            unsigned = text.lstrip("-+")
+            decimal = text.removesuffix(unsigned) + (unsigned.lstrip("0") or "0")
+            fix = f'write {decimal} for the number, or "{text}" in quotes for the text'
+            self.faults.append(Fault(f"{self.origin}:{line}", f"{text} is octal in YAML for its leading zero", fix))
+        return resolve_scalar(text)

@@ -51,8 +51,8 @@ def accuracy_report(title: str, scores: Scores) -> Report:
         *(_by(name, [part for part in scores.slices if part.dimension == name]) for name in dimensions),
     ]
     sections += [
-        _told(title, sentences)
-        for title, sentences in (("Noted", scores.noted), ("Skipped", scores.skipped))
+        _told(title, column, sentences)
+        for title, column, sentences in (("Noted", "What", scores.noted), ("Skipped", "Why", scores.skipped))
         if sentences
     ]
     return Report(title, headline, scores.predicted > 0, tuple(sections))
@@ -112,9 +112,9 @@ def _cell(found: Score | None) -> str:
     return "–" if found is None else f"{percent(found.median_error)} ({100 * found.bias:+.0f}) n {found.rows}"
 
 
-def _told(title: str, sentences: tuple[tuple[str, int], ...]) -> Section:
+def _told(title: str, column: str, sentences: tuple[tuple[str, int], ...]) -> Section:
     listed, rest = sentences[:MOST_REASONS], sentences[MOST_REASONS:]
     rows = [(f"{count:,}", reason) for reason, count in listed]
     if rest:
         rows.append((f"{sum(count for _, count in rest):,}", f"{len(rest)} other reasons; --rows tells each row's"))
-    return Section(title, table=Table(("Rows", "Why"), tuple(rows), frozenset({0})))
+    return Section(title, table=Table(("Rows", column), tuple(rows), frozenset({0})))

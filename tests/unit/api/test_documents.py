@@ -198,7 +198,7 @@ def test_a_file_is_named_in_its_faults(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "meant"), [("010", "10"), ("08", "8"), ("-012", "-12"), ("+07", "+7"), ("00", "0")]
+    ("written", "meant"), [("010", "10"), ("08", "8"), ("0017", "17"), ("-012", "-12"), ("+07", "+7"), ("00", "0")]
 )
 def test_a_number_with_a_leading_zero_is_refused_for_it_is_octal_in_yaml(written: str, meant: str) -> None:
     (fault,) = faults_of(f"{HEAD}spec:\n  useCase: Chatbot\n  workload: {{concurrentUsers: {written}}}\n")
