@@ -193,7 +193,7 @@ class Answers:
 
     def _note(self, item: int, kind: str, at: int) -> None:
         self.at[item], self.kinds[item] = at, kind
-        self.faults[item] += kind == "fault"
+        self.faults.update([item] if kind == "fault" else [])
         self.taken += 1
 
     def _write(self, data: bytes) -> None:
