@@ -177,6 +177,11 @@ def counts_graphs(engine: EngineSpec) -> bool:
     return release is None or release >= GRAPHS_COUNTED_FROM
 
 
+def loads_vision(engine: EngineSpec) -> bool:
+    """Whether an engine loads vision towers; vLLM alone can leave them out."""
+    return engine.id != "vllm" or not engine.text_only
+
+
 def kv_pool_bytes(table: ReplicaTable) -> Floats:
     """KV pool of one GPU: what the grant leaves, in whole blocks; zero where nothing is left [bytes], shape (n,)."""
     left = table.granted_bytes - table.weights_bytes - table.activations_bytes - table.overhead_bytes
