@@ -199,6 +199,11 @@ def counts_graphs(engine: EngineSpec) -> bool:
     return release is None or release >= GRAPHS_COUNTED_FROM
 
 
+def loads_vision(engine: EngineSpec) -> bool:
+    """Whether an engine loads vision towers; vLLM alone can leave them out."""
+    return engine.id != "vllm" or not engine.text_only
+
+
 def kv_pool_bytes(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
     """KV pool of one GPU: what the grant leaves, in whole blocks; zero where nothing is left [bytes], shape (n,)."""
     left = np.maximum(left_bytes(table, max_num_seqs), 0.0)

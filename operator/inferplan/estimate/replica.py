@@ -226,8 +226,7 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         rounding=rounding,
     )
     at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
-    text_only = np.array([float(e.text_only) for e in engines])[engine]
-    sees = of_weights["sees"] * (1 - text_only)
+    sees = of_weights["sees"] * np.array([float(memory.loads_vision(e)) for e in engines])[engine]
     in_layers = of_weights["always"] + routed
     offloaded = np.minimum(np.array([float(e.cpu_offload_bytes) for e in engines])[engine], in_layers / ranks)
     is_tgi = np.array([float(e.id == "tgi") for e in engines])[engine]

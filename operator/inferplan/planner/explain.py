@@ -100,7 +100,7 @@ def _memory(s: Subject) -> Iterator[Step]:
     ranks, tp, pp = configuration.gpus_per_replica, configuration.tp_size, configuration.pp_size
     method = f"catalog, method {configuration.method.id}"
     ends = size.embedding + size.head if pp == 1 else max(size.embedding, size.head)
-    vision = 0.0 if configuration.engine.text_only else size.vision
+    vision = size.vision if memory.loads_vision(configuration.engine) else 0.0
     routed = _first(table.routed_bytes) * ranks
     copies = copied.kv_projections / pp * (1 / min(tp, kv_layout(configuration.model).kv_heads) - 1 / tp)
     yield Step(

@@ -14,6 +14,7 @@ from inferplan.estimate.memory import (
     context_bytes,
     counts_graphs,
     graph_bytes,
+    loads_vision,
     over_pcie,
     overhead_bytes,
     sizes_captured,
@@ -143,6 +144,12 @@ def test_cards_without_switches_talk_over_pcie(gpu: str, sizes: list[int]) -> No
     assert found is not None
     tried = np.array([2, 16])
     assert tried[over_pcie(found, tried)].tolist() == sizes
+
+
+def test_only_vllm_can_leave_vision_towers_out() -> None:
+    assert not loads_vision(make_engine())
+    assert loads_vision(make_engine(text_only=False))
+    assert loads_vision(make_engine(id="tgi"))
 
 
 def test_tgi_keeps_one_gibibyte_for_itself_whatever_the_parallel_size() -> None:
