@@ -60,6 +60,10 @@ class MemoryLedger:
     kv_bytes_per_token: float
     kv_pool_tokens: float
     """Tokens that one replica's pool holds."""
+    longest_context_tokens: int
+    """Largest ``max_model_len`` that starts: one such sequence fits the pool, and the model's positions."""
+    full_length_sequences: float
+    """Sequences of ``max_model_len`` that the pool holds at once."""
 
     @property
     def needed_bytes(self) -> float:

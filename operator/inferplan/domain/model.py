@@ -240,6 +240,8 @@ class ModelSpec:
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     extra_params: int = 0
     """Loaded weights outside the text layers (vision tower), 16 bit, read by no decode step."""
+    mtp_layers: int = 0
+    """Multi-token-prediction layers of the checkpoint that the engine can draft with; beyond ``params_total``."""
     not_sizable: str | None = None
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = field(default=())

@@ -121,6 +121,21 @@ def sequences_held(table: ReplicaTable, tokens: Floats | float) -> Floats:
     return np.floor(kv_pool_bytes(table) / np.maximum(sequence_bytes_of(table, tokens), 1.0))
 
 
+def longest_context(table: ReplicaTable, positions: float) -> Floats:
+    """Largest ``max_model_len`` of which one sequence fits the pool, up to the model's positions [tokens], shape (n,).
+
+    Zero where not even one block fits. Found by bisection, for no layout of the cache holds less of a shorter sequence.
+    """
+    low, high = np.zeros(len(table)), np.full(len(table), np.floor(positions))
+    fits = sequences_held(table, high) >= 1.0
+    low = np.where(fits, high, low)
+    while np.any(high - low > 1.0):
+        middle = np.floor((low + high) / 2.0)
+        fits = sequences_held(table, middle) >= 1.0
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return low
+
+
 def kv_pool_tokens(table: ReplicaTable) -> Floats:
     """Tokens of full-attention KV that one replica's pool holds, as the engine logs it, shape (n,)."""
     per_token = table.kv_full_bytes_per_token + table.kv_window_bytes_per_token

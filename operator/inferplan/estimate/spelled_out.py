@@ -12,17 +12,21 @@ from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate.bounds import least_prompt_s, least_tpot_s, not_below
 from inferplan.estimate.estimator import Quantiles, ReplicaLoad, output_tokens, predict, prompt_tokens
-from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, sequence_bytes_of
+from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, longest_context, sequence_bytes_of
 from inferplan.estimate.replica import EVIDENCE, ReplicaTable
 
 Floats = NDArray[np.float64]
 
 
-def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: float | None = None) -> Estimate:
+def estimate(
+    table: ReplicaTable, load: ReplicaLoad, *, replicas: int, positions: int, items: float | None = None
+) -> Estimate:
     """Spell one row out for ``replicas`` equal replicas; ``table`` has exactly one row.
 
     Parameters
     ----------
+    positions
+        Longest sequence that the model was trained for [tokens].
     items
         Items of the whole batch run, for its duration.
     """
@@ -45,7 +49,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
     tpot_s = float(least_tpot_s(table, float(np.max(load.isl_mean)), p.running)[0])
     per_user = around(p.output_tps_per_user, 1.0 / p.tpot_high, 1.0 / p.tpot_low)
     return Estimate(
-        memory=_ledger(table, load),
+        memory=_ledger(table, load, positions),
         ttft=not_below(latency(p.ttft, p.ttft_low, p.ttft_high), ttft_s),
         tpot=not_below(latency(p.tpot, p.tpot_low, p.tpot_high), tpot_s),
         e2e=not_below(latency(p.e2e, p.e2e_low, p.e2e_high), ttft_s + (output - 1.0) * tpot_s),
@@ -62,7 +66,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
     )
 
 
-def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
+def _ledger(table: ReplicaTable, load: ReplicaLoad, positions: int) -> MemoryLedger:
     longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
     sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
     pool = float(kv_pool_bytes(table)[0])
@@ -77,4 +81,6 @@ def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
         kv_needed_bytes=needed,
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
         kv_pool_tokens=float(kv_pool_tokens(table)[0]),
+        longest_context_tokens=int(longest_context(table, positions)[0]),
+        full_length_sequences=pool / max(float(sequence_bytes_of(table, float(load.max_model_len))[0]), 1.0),
     )

@@ -98,6 +98,7 @@ class Model(Sourced):
     gated: bool | None = None
     refuses_float16: bool = False
     extra_params: Count = 0
+    mtp_layers: Count = 0
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
     same_shape: list[Name] = Field(default_factory=list)
@@ -138,6 +139,7 @@ class Model(Sourced):
             same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
             extra_params=self.extra_params,
+            mtp_layers=self.mtp_layers,
             not_sizable=self.not_sizable,
             notes=tuple(self.notes),
             sources=self.domain_sources(),
