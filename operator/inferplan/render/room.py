@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from inferplan.domain.cluster import GpuNode
-from inferplan.domain.deployment import Placement
+from inferplan.domain.deployment import Configuration, Placement
 from inferplan.domain.plan import Plan
 from inferplan.domain.units import GIB, MIB
 
@@ -36,6 +36,8 @@ class Room:
     memory_bytes: int
     shared_memory_bytes: int
     """0 for a single GPU, which shares nothing."""
+    offload_limit_bytes: int | None = None
+    """Memory of a machine that goes with the pod's GPUs; None where nobody says what the machine has."""
 
     @property
     def cpu(self) -> str:
@@ -66,15 +68,23 @@ def room(plan: Plan, nodes: tuple[GpuNode, ...]) -> Room:
     shared = SHARED_MEMORY_BYTES_PER_GPU * gpus if gpus > 1 else 0
     weights = plan.estimate.memory.weights_bytes * gpus
     cpu = (CPUS_BESIDE_GPUS + gpus) * 1000
-    memory = max(LEAST_MEMORY_BYTES, math.ceil(weights * ASSUMED_WEIGHTS_IN_MEMORY)) + shared
+    offloaded = offloaded_bytes(chosen)
+    memory = max(LEAST_MEMORY_BYTES, math.ceil(weights * ASSUMED_WEIGHTS_IN_MEMORY)) + shared + offloaded
     shares = [_node_share(node, gpus) for node in nodes] or [_share(place, gpus) for place in plan.cost.placements]
     fitting_cpu = min([cpu, *(share[0] for share in shares if share[0] is not None)])
-    fitting_memory = min([memory, *(share[1] for share in shares if share[1] is not None)])
+    limit = min((share[1] for share in shares if share[1] is not None), default=None)
+    fitting_memory = memory if limit is None else max(offloaded, min(memory, limit))
     return Room(
         cpu_millicores=max(fitting_cpu // 100 * 100, LEAST_MILLICORES),
         memory_bytes=max(fitting_memory // MIB * MIB, LEAST_REQUEST_BYTES),
         shared_memory_bytes=shared,
+        offload_limit_bytes=limit,
     )
+
+
+def offloaded_bytes(chosen: Configuration) -> int:
+    """Machine memory that the engine of one replica pins for weights and KV cache, beyond what loading takes."""
+    return chosen.engine.cpu_offload_bytes * chosen.gpus_per_replica + chosen.engine.kv_offload_bytes
 
 
 def _node_share(node: GpuNode, gpus: int) -> tuple[int | None, int | None]:
