@@ -33,17 +33,14 @@ def plan(
     price_book: Prices = None,
 ) -> None:
     """Find the cheapest, the recommended and the best deployment of a scenario, or say why there is none."""
-    from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
+    from inferplan.cli.inputs import plan_all, read_asked, read_catalog, read_nodes
     from inferplan.cli.resources import document
-    from inferplan.pipeline import run
-    from inferplan.planner import Planner
     from inferplan.report.plan import report
 
     known = read_catalog(catalog, price_book)
     nodes = read_nodes(inventory, known)
     asked = read_asked(files, known)
-    planner = Planner(known)
-    outcomes = [run(one.scenario(tier), known, inventory=nodes, planner=planner) for one in asked]
+    outcomes = plan_all(asked, known, nodes, tier)
     if output in {Format.JSON, Format.YAML}:
         write_data(document(asked, outcomes), output)
     else:

@@ -165,12 +165,12 @@ def test_a_scheduled_run_keeps_to_its_time_zone_and_window() -> None:
 
 
 def test_the_users_own_flags_come_last() -> None:
-    scenario = with_engine(extra_args=("--max_num_partial", "--enforce-eager"))
+    scenario = with_engine(extra_args=("--max_num_partial", "--enable-log-requests"))
     with pytest.raises(Exception, match="max_num_partial"):
         rendered(scenario=scenario)
-    scenario = with_engine(extra_args=("--enforce_eager", "--seed", "7", "--compilation-config.level=3"))
+    scenario = with_engine(extra_args=("--enable_log_requests", "--seed", "7", "--compilation-config.level=3"))
     assert container(rendered(scenario=scenario))["args"][-3:] == [
-        "--enforce-eager",
+        "--enable-log-requests",
         "--seed=7",
         "--compilation-config.level=3",
     ]
