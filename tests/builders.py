@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any
+
+import numpy as np
 
 from inferplan.domain.calibration import Calibration
 from inferplan.domain.catalog import Catalog
@@ -23,6 +26,7 @@ from inferplan.domain.model import (
     Task,
 )
 from inferplan.domain.scenario import Lengths, LoadKind, Scenario, Slo, UseCase, Workload
+from inferplan.estimate.estimator import ReplicaTable, build_replicas
 
 ELO = "lmarena_text_elo_style_control"
 
@@ -233,3 +237,23 @@ def make_scenario(**overrides: Any) -> Scenario:
         context_tokens=2048,
     )
     return replace(base, **overrides)
+
+
+def make_replicas(
+    gpus: Sequence[GpuSpec], model: ModelSpec, tp: int = 1, *, calibrations: Sequence[Calibration] = (), **engine: Any
+) -> ReplicaTable:
+    """One replica of a 16-bit model for each GPU, as the estimator takes them; ``engine`` overrides its settings."""
+    nothing = np.zeros(len(gpus), dtype=np.int64)
+    return build_replicas(
+        weights=[(model, make_method())],
+        engines=[make_engine(**engine)],
+        gpus=gpus,
+        kv_dtypes=(None,),
+        calibrations=calibrations or make_catalog().calibrations,
+        weight=nothing,
+        engine=nothing,
+        gpu=np.arange(len(gpus)),
+        kv=nothing,
+        tp=nothing + tp,
+        pp=nothing + 1,
+    )

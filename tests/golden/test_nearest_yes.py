@@ -62,7 +62,7 @@ WISHES: dict[str, dict[str, Any]] = {
             }
         },
     },
-    "a pin with too large a batch": {"useCase": "Chatbot", "select": {"pin": {**FULL, "maxNumSeqs": 4096}}},
+    "a pin with too large a batch": {"useCase": "Chatbot", "select": {"pin": {**FULL, "maxNumSeqs": 65_536}}},
     "a pin over the budget": {
         "useCase": "Chatbot",
         "select": {"pin": {**FULL, "maxNumSeqs": 8}},

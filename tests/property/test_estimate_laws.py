@@ -15,10 +15,10 @@ from inferplan.catalog.loader import load_catalog
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import ModelSpec, Task
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate.estimator import Prediction, ReplicaLoad, ReplicaTable, build_replicas, predict, saturation
+from inferplan.estimate.estimator import Prediction, ReplicaLoad, ReplicaTable, predict, saturation
 from inferplan.estimate.memory import kv_pool_bytes
 from inferplan.estimate.roofline import touched_share
-from tests.builders import make_engine, make_gpu, make_method, make_mixtral, make_model
+from tests.builders import make_gpu, make_mixtral, make_model, make_replicas
 
 CALIBRATIONS = load_catalog().calibrations
 SLACK = 1 + 2e-3
@@ -26,21 +26,7 @@ SLACK = 1 + 2e-3
 
 
 def table_of(gpus: list[GpuSpec], model: ModelSpec, tp: int = 1) -> ReplicaTable:
-    count = len(gpus)
-    nothing = np.zeros(count, dtype=np.int64)
-    return build_replicas(
-        weights=[(model, make_method())],
-        engines=[make_engine()],
-        gpus=gpus,
-        kv_dtypes=(None,),
-        calibrations=CALIBRATIONS,
-        weight=nothing,
-        engine=nothing,
-        gpu=np.arange(count),
-        kv=nothing,
-        tp=np.full(count, tp),
-        pp=np.ones(count, dtype=np.int64),
-    )
+    return make_replicas(gpus, model, tp, calibrations=CALIBRATIONS)
 
 
 def load_of(kind: LoadKind, amount: Any, **overrides: Any) -> ReplicaLoad:
@@ -157,8 +143,14 @@ def test_no_step_beats_bandwidth_or_arithmetic(
 @given(MODELS, st.sampled_from([1, 2, 4, 8]))
 def test_the_pool_never_exceeds_what_the_grant_leaves(of: tuple[ModelSpec, int], tp: int) -> None:
     table = table_of([make_gpu()], of[0], tp)
-    left = table.granted_bytes - table.weights_bytes - table.activations_bytes - table.overhead_bytes
-    assert kv_pool_bytes(table)[0] <= max(left[0], 0.0)
+    least = table.granted_bytes - table.weights_bytes - table.step_activations_bytes - table.overhead_bytes
+    assert kv_pool_bytes(table, 1.0)[0] <= max(least[0], 0.0)
+
+
+@given(MODELS, st.integers(1, 2048), st.integers(1, 2048))
+def test_a_larger_batch_limit_never_leaves_a_larger_pool(of: tuple[ModelSpec, int], one: int, other: int) -> None:
+    table = table_of([make_gpu()], of[0], of[1])
+    assert kv_pool_bytes(table, float(max(one, other)))[0] <= kv_pool_bytes(table, float(min(one, other)))[0]
 
 
 @given(MODELS, LENGTHS, st.floats(0.1, 300.0))

@@ -127,7 +127,7 @@ def test_the_planner_finds_what_trying_everything_finds(scenario: Scenario) -> N
         everything = [
             (row, seqs, replicas)
             for row, seqs, replicas in product(range(len(field.shapes)), BATCH_LIMITS, range(1, 9))
-            if seqs <= max(1, field.largest_batch[row]) and replicas * field.gpus_per_replica[row] <= 8
+            if field.holds[row, BATCH_LIMITS.index(seqs)] and replicas * field.gpus_per_replica[row] <= 8
         ]
         row, seqs, replicas = (np.array(column, dtype=np.int64) for column in zip(*everything, strict=True))
         ahead = forecast(field, scenario, row, seqs, replicas, 1.0)

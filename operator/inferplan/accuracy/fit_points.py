@@ -123,7 +123,7 @@ def with_room(cases: Sequence[Case]) -> list[Case]:
     """Leave out cases whose weights leave no room for a KV cache: whatever ran, it was not what the row says."""
     room = np.zeros(len(cases), dtype=np.bool_)
     for group in prepare(cases, ()):
-        room[group.places] = kv_pool_bytes(group.table) > 0
+        room[group.places] = kv_pool_bytes(group.table, group.sequences) > 0
     return [case for case, fits in zip(cases, room, strict=True) if fits]
 
 

@@ -14,8 +14,8 @@ from inferplan.accuracy.runs import LoadType
 from inferplan.domain.calibration import Calibration
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate.estimator import ReplicaLoad
 from inferplan.estimate.replica import ReplicaTable, build_replicas
+from inferplan.estimate.replica_load import ReplicaLoad
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.int64]
@@ -104,7 +104,7 @@ def _table(cases: list[Case], calibrations: Sequence[Calibration]) -> ReplicaTab
     weights, weight = _distinct([(case.model, case.method) for case in cases], lambda w: (w[0].id, w[1].id))
     engines, engine = _distinct(
         [case.engine for case in cases],
-        lambda e: (e.id, e.version, e.memory_fraction, e.default_batched_tokens, e.max_num_seqs, e.eager, e.serves),
+        lambda e: (e.id, e.version, e.memory_fraction, e.batched_tokens, e.eager, e.serves),
     )
     gpus, gpu = _distinct([case.gpu for case in cases], lambda g: g.id)
     kv_dtypes, kv = _distinct([case.kv_dtype for case in cases], lambda dtype: dtype)

@@ -218,10 +218,9 @@ def _set(engine: EngineSpec, settings: Settings, launch: Launch, *, serves: bool
         engine,
         version=version,
         memory_fraction=settings.memory_fraction,
-        max_num_seqs=int(settings.max_num_seqs),
         eager=settings.eager,
         serves=serves and not launch.in_process,
-        default_batched_tokens=((0.0, int(settings.max_num_batched_tokens)),),
+        batched_tokens=int(settings.max_num_batched_tokens),
     )
 
 

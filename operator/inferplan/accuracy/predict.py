@@ -17,8 +17,9 @@ from inferplan.domain.scenario import LoadKind
 from inferplan.domain.units import GIB
 from inferplan.estimate.at_once import AtOnce, crowd, static_batch
 from inferplan.estimate.bounds import least_prompt_s, least_tpot_s
-from inferplan.estimate.estimator import Prediction, ReplicaLoad, batch_slots, predict, prompt_of
+from inferplan.estimate.estimator import Prediction, predict
 from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens
+from inferplan.estimate.replica_load import ReplicaLoad, batch_slots, prompt_of, running_context
 from inferplan.estimate.roofline import step_model
 from inferplan.estimate.throughput import pace
 
@@ -109,7 +110,7 @@ def predict_group(group: Group) -> Predictions:
 def _static(group: Group) -> Predictions:
     batch = np.maximum(group.amount, 1.0)
     load = replica_load(group, LoadKind.OFFLINE, batch)
-    step = step_model(group.table, group.prompt + group.output / 2.0)
+    step = step_model(group.table, running_context(load))
     slots = batch_slots(group.table, load, group.output)
     found = static_batch(group.table, step, batch=batch, slots=slots, prompt=group.prompt, output=group.output)
     return _at_once(group, found, batch, np.minimum(batch, slots))
@@ -131,7 +132,7 @@ def _offline(group: Group) -> Predictions:
     full = predict(group.table, load)
     known = np.where(np.isfinite(group.amount), group.amount, group.requests)
     crowd_size = np.maximum(np.nan_to_num(known, nan=1.0), 1.0)
-    step = step_model(group.table, group.prompt + group.output / 2.0)
+    step = step_model(group.table, running_context(load))
     found = crowd(
         group.table,
         step,
@@ -187,8 +188,8 @@ def _served(group: Group) -> Predictions:
 
 def _slot_wait(group: Group, found: Prediction) -> Floats:
     """What the estimator's own wait for a place adds where it is capped just below saturation."""
-    step = step_model(group.table, group.prompt + group.output / 2.0)
     load = replica_load(group, LoadKind.OFFLINE, group.amount)
+    step = step_model(group.table, running_context(load))
     now = pace(step, prompt_of(group.table, load, step, found.slots), group.output, found.running)
     overhead = group.table.constant("request_overhead_s")
     return found.ttft.mean - overhead - now.before_s - prompt_of(group.table, load, step, found.slots).alone
@@ -215,7 +216,7 @@ def _median_gap(group: Group, load: ReplicaLoad, found: Prediction) -> Floats:
     -----
     A step holds a prompt with probability ``1 - exp(-f)`` for f prompts per step on average.
     """
-    step = step_model(group.table, group.prompt + group.output / 2.0)
+    step = step_model(group.table, running_context(load))
     prompt = prompt_of(group.table, load, step, found.slots)
     per_step = found.running / group.output * prompt.steps
     bare = step.time(found.running)
@@ -236,13 +237,13 @@ def _predictions(
     prompt_floor = least_prompt_s(table, np.maximum(group.prompt - group.cached, 1.0))
     if group.load is LoadType.STATIC_BATCH:
         prompt_floor = prompt_floor * np.maximum(group.amount, 1.0)
-    pool = kv_pool_bytes(table)
+    pool = kv_pool_bytes(table, group.sequences)
     return Predictions(
         ttft_ms=figure("ttft", _MS),
         tpot_ms=figure("tpot", _MS),
         e2e_ms=figure("e2e", _MS),
         output_tok_s=figure("throughput", group.replicas),
-        kv_pool_tokens=kv_pool_tokens(table),
+        kv_pool_tokens=kv_pool_tokens(table, group.sequences),
         kv_pool_gib=pool / GIB,
         weights_gib=table.weights_bytes / GIB,
         evidence_code=table.evidence_code,

@@ -79,10 +79,10 @@ class EngineSpec:
     chosen_only_on_request: bool
     notes: tuple[str, ...]
     bfloat16_min_compute_capability: int = 80
-    max_num_seqs: int | None = None
-    """Limit of running sequences that it is started with; None = its default."""
     batched_tokens: int | None = None
     """Token budget of a step that it is started with; None = its default for the GPU."""
+    least_batched_tokens: int = 0
+    """Token budget that a default is raised to: a step must have room for one token of every running sequence."""
     eager: bool = False
     """Started without CUDA graphs."""
     text_only: bool = True

@@ -60,6 +60,8 @@ class MemoryLedger:
     kv_bytes_per_token: float
     kv_pool_tokens: float
     """Tokens that one replica's pool holds."""
+    sequences_held: int
+    """Sequences at full length that the pool holds at once, whatever the batch limit."""
     longest_context_tokens: int
     """Largest ``max_model_len`` that starts: one such sequence fits the pool, and the model's positions."""
     full_length_sequences: float
@@ -77,7 +79,8 @@ class Estimate:
 
     Notes
     -----
-    ``utilization`` is offered load over the load at which the replica saturates. For classification
+    ``utilization`` is the offered load (of people who wait for answers, the requests completed) over the load at which
+    the replica is expected to saturate; whether it is too much is judged at the low end of that. For classification
     ``ttft`` equals ``e2e`` and the output rates are zero; ``items_per_s`` counts instead.
     """
 
@@ -89,6 +92,8 @@ class Estimate:
     output_tps_total: Range
     requests_per_s: float
     """Requests completed per second by the whole deployment at the modelled load."""
+    offered_rps: float
+    """Requests per second that must not exceed the low end of the capacity; 0 where nobody ever waits for a place."""
     capacity_rps: Range
     """Requests per second at which the whole deployment saturates."""
     running_batch: float

@@ -275,12 +275,19 @@ class Pin:
             engine,
             memory_fraction=_said(self.gpu_memory_utilization, engine.memory_fraction),
             batched_tokens=_said(self.max_num_batched_tokens, engine.batched_tokens),
+            least_batched_tokens=max(engine.least_batched_tokens, self._beyond_default(engine)),
             eager=_said(self.eager, engine.eager),
             text_only=_said(self.text_only, engine.text_only),
             cpu_offload_bytes=_said(self.cpu_offload_bytes, engine.cpu_offload_bytes),
             kv_offload_bytes=_said(self.kv_offload_bytes, engine.kv_offload_bytes),
             speculative=_said(self.speculative, engine.speculative),
         )
+
+    def _beyond_default(self, engine: EngineSpec) -> int:
+        """The next power of two where the engine's smallest default step has no room for the batch limit, else 0."""
+        sequences = self.max_num_seqs or 0
+        smallest = min(tokens for _, tokens in engine.default_batched_tokens)
+        return 0 if sequences <= smallest else 1 << (sequences - 1).bit_length()
 
     @property
     def is_full(self) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
-from inferplan.estimate.roofline import StepModel
+from inferplan.estimate.roofline import StepModel, overlapped
 
 Floats = NDArray[np.float64]
 
@@ -38,15 +38,18 @@ def static_batch(
 
     Notes
     -----
-    ``prefill = ceil(b x prompt / budget)`` full steps; ``decode = (output - 1) x step(b)``; TTFT is the prompt phase of
-    the whole batch. Waves take ``batch / slots`` times as long.
+    ``prefill = ceil(b x prompt / budget)`` full steps, which overlap in a pipeline as far as they hold different
+    prompts; ``decode = (output - 1) x step(b)``; TTFT is the prompt phase of the whole batch. Waves take
+    ``batch / slots`` times as long.
     """
     together = np.minimum(batch, np.maximum(slots, 1.0))
     waves = batch / together
     tokens = together * prompt
     chunk = np.minimum(tokens, table.max_num_batched_tokens)
     nothing = np.zeros_like(tokens)
-    prefill = tokens / chunk * step.time(nothing, chunk) + together * attention_time(table, prompt, nothing)
+    steps = tokens / chunk
+    prefill = steps * step.through(nothing, chunk) + together * attention_time(table, prompt, nothing)
+    prefill = prefill * overlapped(table.pp, np.minimum(steps, together))
     tpot = step.time(together)
     total = waves * (prefill + (output - 1.0) * tpot)
     return AtOnce(ttft_s=waves * prefill, tpot_s=tpot, e2e_s=total, makespan_s=total)
@@ -75,7 +78,8 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
 
     Notes
     -----
-    With n of them in places at once, p new tokens each, ``c = min(budget, n p)`` tokens and ``m = n p / c`` steps::
+    With n of them in places at once, p new tokens each, ``c = min(budget, n p)`` tokens and ``m = n p / c`` steps
+    (which overlap in a pipeline as far as they hold different prompts)::
 
         prompt phase D = m step(n / 2, c) + n attention + (n - 1) intake
         TTFT           = D (m + 1) / 2m
@@ -88,7 +92,8 @@ def crowd(  # noqa: PLR0913 - one argument per column of the load
     chunk = np.minimum(table.max_num_batched_tokens, at_once * tokens)
     steps = np.maximum(at_once * tokens / chunk, 1.0)
     beside = at_once * (1.0 - 1.0 / steps) / 2.0
-    phase = steps * step.time(beside, chunk) + at_once * attention_time(table, tokens, prefix)
+    phase = steps * step.through(beside / table.pp, chunk) + at_once * attention_time(table, tokens, prefix)
+    phase = phase * overlapped(table.pp, np.minimum(steps, at_once))
     phase = phase + (at_once - 1.0) * table.constant("intake_s") * table.serves
     ramp = phase * (steps + 1.0) / (2.0 * steps)
     more, among = np.maximum(output - 1.0, 0.0), (steps - 1.0) / 2.0

@@ -16,26 +16,24 @@ from numpy.typing import NDArray
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
 from inferplan.estimate import pooling, throughput
-from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of, sequences_held
-from inferplan.estimate.prefill import PromptTime, burst_prompt_time, prompt_time
-from inferplan.estimate.queueing import (
-    NORMAL_QUANTILE,
-    PERCENTILES,
-    joint_quantile,
-    length_quantile,
-    lognormal_sigma,
-    wait_quantile,
-)
+from inferplan.estimate.latencies import Quantiles, latencies
+from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.prefill import PromptTime
 from inferplan.estimate.replica import ReplicaTable, build_replicas
+from inferplan.estimate.replica_load import (
+    ReplicaLoad,
+    batch_slots,
+    output_tokens,
+    prompt_of,
+    running_context,
+    variability,
+)
 from inferplan.estimate.roofline import StepModel, step_model
 from inferplan.estimate.throughput import Serving
 
 Floats = NDArray[np.float64]
 
 BLOCK_ROWS = 8_192
-COMPANIONS = 16.0
-"""Decoding sequences beside which a prompt's time is taken."""
-
 __all__ = [
     "Prediction",
     "Quantiles",
@@ -49,63 +47,18 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class ReplicaLoad:
-    """What one replica has to serve. Array fields have shape (n,) or are numbers for all rows.
-
-    Parameters
-    ----------
-    users, rate_rps, items
-        Share of one replica; the one that ``kind`` says is set.
-    isl_mean, isl_p95, osl_mean, osl_p95
-        Prompt and output lengths [tokens]; a classifier has one output.
-    shared_prefix_tokens
-        Leading prompt tokens that stay in the prefix cache.
-    burstiness
-        Squared coefficient of variation of the gaps between arrivals.
-    starts_together
-        A closed loop whose users all send their first request at once, as benchmarks do; part of the requests then
-        waits for the prompts of the others.
-    """
-
-    kind: LoadKind
-    task: Task
-    users: Floats | float | None
-    rate_rps: Floats | float | None
-    items: Floats | float | None
-    think_time_s: float
-    isl_mean: Floats | float
-    isl_p95: Floats | float
-    osl_mean: Floats | float
-    osl_p95: Floats | float
-    shared_prefix_tokens: Floats | float
-    burstiness: float
-    max_num_seqs: Floats | float
-    max_model_len: int
-    starts_together: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Quantiles:
-    """A latency over requests [s], shape (n,) each."""
-
-    mean: Floats
-    p50: Floats
-    p90: Floats
-    p95: Floats
-    p99: Floats
-
-    def at(self, percentile: int) -> Floats:
-        """P50, P90, P95 or P99."""
-        return {50: self.p50, 90: self.p90, 95: self.p95, 99: self.p99}[percentile]
-
-
-@dataclass(frozen=True, slots=True)
 class Prediction:
-    """Expected values of one replica, and factors to the ends of their ranges; shape (n,) each."""
+    """Expected values of one replica, and factors to the ends of their ranges; shape (n,) each.
+
+    ``queueing`` is what the wait for slots adds to the high end of TTFT and E2E if only the conservative end of the
+    capacity is there: near saturation a queue grows by more than any factor. ``utilization`` is the offered load over
+    the expected capacity (of a closed loop, the requests completed).
+    """
 
     ttft: Quantiles
     tpot: Quantiles
     e2e: Quantiles
+    queueing: Quantiles
     ttft_low: Floats
     ttft_high: Floats
     tpot_low: Floats
@@ -120,10 +73,28 @@ class Prediction:
     """Running sequences as a running request meets them, itself included."""
     kv_occupancy: Floats
     utilization: Floats
+    offered_rps: Floats
     completed_rps: Floats
     capacity_rps: Floats
     output_tps_per_user: Floats
     output_tps_total: Floats
+
+    def ttft_at_most(self, percentile: int) -> Floats:
+        """High end of TTFT [s]."""
+        return self.ttft.at(percentile) * self.ttft_high + self.queueing.at(percentile)
+
+    def tpot_at_most(self, percentile: int) -> Floats:
+        """High end of TPOT [s]."""
+        return self.tpot.at(percentile) * self.tpot_high
+
+    def e2e_at_most(self, percentile: int) -> Floats:
+        """High end of E2E [s]."""
+        return self.e2e.at(percentile) * self.e2e_high + self.queueing.at(percentile)
+
+    @property
+    def capacity_at_least_rps(self) -> Floats:
+        """Conservative end of the capacity [requests/s]."""
+        return self.capacity_rps * self.throughput_low
 
 
 def predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
@@ -167,16 +138,19 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     classify = load.task is Task.CLASSIFICATION
     output = output_tokens(load)
     slots = batch_slots(table, load, output)
-    step = step_model(table, load.isl_mean + output / 2.0)
+    step = step_model(table, running_context(load))
     prompt = prompt_of(table, load, step, slots)
-    serving = _serving(table, load, step, prompt, output, slots)
-    held = serving.running * sequence_bytes_of(table, load.isl_mean + output / 2.0)
-    ttft, tpot, e2e = _latencies(table, load, step, prompt, output, slots, serving)
     low_high = {key: table.factors(key, load.kind.value) for key in ("ttft", "tpot", "e2e", "throughput")}
+    serving = _serving(table, load, step, prompt, output, slots, least_share=low_high["throughput"][0])
+    held = serving.running * sequence_bytes_of(table, running_context(load))
+    ttft, tpot, e2e, queueing = latencies(
+        table, load, step, prompt, output, slots, serving, ttft_high=low_high["ttft"][1]
+    )
     return Prediction(
         ttft=ttft,
         tpot=tpot,
         e2e=e2e,
+        queueing=queueing,
         ttft_low=low_high["ttft"][0],
         ttft_high=low_high["ttft"][1],
         tpot_low=low_high["tpot"][0],
@@ -188,8 +162,9 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         slots=slots,
         running=serving.running,
         met=serving.met,
-        kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table), 1.0), 1.0),
+        kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table, load.max_num_seqs), 1.0), 1.0),
         utilization=serving.utilization,
+        offered_rps=_offered_rps(load, serving, slots),
         completed_rps=serving.completed_rps,
         capacity_rps=serving.capacity_rps,
         output_tps_per_user=np.zeros(len(table)) if classify else 1.0 / np.maximum(serving.tpot_s, 1e-12),
@@ -197,11 +172,28 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     )
 
 
+def _offered_rps(load: ReplicaLoad, serving: Serving, slots: Floats) -> Floats:
+    """Requests per second that a replica has to be sure to serve, shape (n,).
+
+    Notes
+    -----
+    A rate is offered whatever is served. Of N people, so many as are served in time: ``N / (Z + E)``. Where each has a
+    place in the running batch nobody ever waits for one, however slow it is, and nothing has to be sure: 0, as for a
+    batch run, which only takes longer.
+    """
+    if load.kind is LoadKind.OFFLINE:
+        return np.zeros_like(serving.completed_rps)
+    if load.kind is LoadKind.OPEN_LOOP:
+        return np.broadcast_to(np.asarray(load.rate_rps, dtype=np.float64), serving.completed_rps.shape)
+    crowded = np.asarray(load.users, dtype=np.float64) > slots
+    return np.where(crowded, serving.completed_rps, 0.0)
+
+
 def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
     """Requests per second at which each replica saturates, shape (n,); the ``capacity_rps`` of :func:`predict`."""
     output = output_tokens(load)
     slots = batch_slots(table, load, output)
-    step = step_model(table, load.isl_mean + output / 2.0)
+    step = step_model(table, running_context(load))
     prompt = prompt_of(table, load, step, slots)
     if load.task is Task.CLASSIFICATION:
         return 1.0 / prompt.others
@@ -209,56 +201,8 @@ def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
 
 
 def throughput_low(table: ReplicaTable, kind: LoadKind) -> Floats:
-    """Factor to the careful end of throughput, shape (n,)."""
+    """Factor to the conservative end of throughput, shape (n,)."""
     return table.factors("throughput", kind.value)[0]
-
-
-def output_tokens(load: ReplicaLoad) -> Floats | float:
-    """Output tokens of a request; a classifier has one."""
-    return 1.0 if load.task is Task.CLASSIFICATION else np.maximum(load.osl_mean, 1.0)
-
-
-def prompt_tokens(table: ReplicaTable, load: ReplicaLoad) -> tuple[Floats, Floats]:
-    """New and cached prompt tokens of a request, shape (n,) each."""
-    prefix = np.minimum(load.shared_prefix_tokens, np.maximum(load.isl_mean - 1.0, 0.0))
-    shape = (len(table),)
-    return np.broadcast_to(np.maximum(load.isl_mean - prefix, 1.0), shape), np.broadcast_to(prefix, shape)
-
-
-def prompt_of(table: ReplicaTable, load: ReplicaLoad, step: StepModel, slots: Floats) -> PromptTime:
-    """Time of one prompt beside the sequences that decode meanwhile; for a classifier, of one item in full steps."""
-    tokens, prefix = prompt_tokens(table, load)
-    if load.task is Task.CLASSIFICATION:
-        return pooling.item_time(table, step, tokens=tokens, prefix=prefix, slots=slots)
-    return prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=sequences_beside(slots))
-
-
-def sequences_beside(slots: Floats) -> Floats:
-    """Sequences that decode beside a prompt when its time is taken, shape (n,).
-
-    Notes
-    -----
-    ``min(slots, 16)`` whatever the load: what a prompt adds to a step hardly depends on it, and so latencies rise with
-    load for sure. Fits with 8, 16, 32 and 64 were equally good.
-    """
-    return np.minimum(slots, COMPANIONS)
-
-
-def batch_slots(table: ReplicaTable, load: ReplicaLoad, output: Floats | float) -> Floats:
-    """Sequences that really run at once, shape (n,).
-
-    Notes
-    -----
-    The batch limit, or fewer if the KV pool fills first. A batch run keeps the token budget of its steps full: of the
-    ``p + o`` tokens of a request o are decode steps, so at most ``budget x o / (p + o)`` sequences decode at once.
-    """
-    allowed = np.broadcast_to(np.asarray(load.max_num_seqs, dtype=np.float64), (len(table),))
-    if load.kind is LoadKind.OFFLINE and load.task is Task.GENERATION:
-        new_tokens, _ = prompt_tokens(table, load)
-        allowed = np.minimum(allowed, table.max_num_batched_tokens * output / (output + new_tokens))
-    held = sequences_held(table, load.isl_mean + output / 2.0)
-    slots: Floats = np.maximum(np.minimum(allowed, held), 1.0)
-    return slots
 
 
 def _serving(
@@ -268,9 +212,11 @@ def _serving(
     prompt: PromptTime,
     output: Floats | float,
     slots: Floats,
+    *,
+    least_share: Floats,
 ) -> Serving:
     if load.task is Task.CLASSIFICATION:
-        return _pooling(table, load, prompt)
+        return _pooling(table, load, prompt, least_share)
     at_saturation = throughput.pace(step, prompt, output, slots)
     if load.kind is LoadKind.CLOSED_LOOP:
         return throughput.closed_loop(
@@ -281,6 +227,7 @@ def _serving(
             think_time_s=load.think_time_s,
             slots=slots,
             full=at_saturation,
+            least_share=least_share,
         )
     if load.kind is LoadKind.OPEN_LOOP:
         return throughput.open_loop(
@@ -288,140 +235,24 @@ def _serving(
             prompt,
             output,
             rate_rps=_column(table, load.rate_rps),
-            variability=_variability(load),
+            variability=variability(load),
             slots=slots,
             full=at_saturation,
+            least_share=least_share,
         )
     return throughput.offline(slots=slots, full=at_saturation)
 
 
-def _pooling(table: ReplicaTable, load: ReplicaLoad, item: PromptTime) -> Serving:
+def _pooling(table: ReplicaTable, load: ReplicaLoad, item: PromptTime, least_share: Floats) -> Serving:
     """A classifier's steady state."""
     if load.kind is LoadKind.CLOSED_LOOP:
-        return pooling.closed_loop(item, users=_column(table, load.users), think_time_s=load.think_time_s)
+        users, think_time_s = _column(table, load.users), load.think_time_s
+        return pooling.closed_loop(item, users=users, think_time_s=think_time_s, least_share=least_share)
     if load.kind is LoadKind.OPEN_LOOP:
-        return pooling.open_loop(item, rate_rps=_column(table, load.rate_rps), variability=_variability(load))
+        rate_rps = _column(table, load.rate_rps)
+        return pooling.open_loop(item, rate_rps=rate_rps, variability=variability(load), least_share=least_share)
     return pooling.offline(item)
 
 
 def _column(table: ReplicaTable, value: Floats | float | None) -> Floats:
     return np.broadcast_to(np.asarray(value, dtype=np.float64), (len(table),))
-
-
-def _variability(load: ReplicaLoad) -> Floats:
-    """Half the sum of the squared coefficients of variation of arrivals and of service."""
-    mean, p95 = (load.isl_mean, load.isl_p95) if load.task is Task.CLASSIFICATION else (load.osl_mean, load.osl_p95)
-    sigma = lognormal_sigma(mean, p95)
-    found: Floats = (load.burstiness + np.expm1(sigma * sigma)) / 2.0
-    return found
-
-
-def _latencies(
-    table: ReplicaTable,
-    load: ReplicaLoad,
-    step: StepModel,
-    prompt: PromptTime,
-    output: Floats | float,
-    slots: Floats,
-    serving: Serving,
-) -> tuple[Quantiles, Quantiles, Quantiles]:
-    """Means and percentiles of TTFT, TPOT and E2E."""
-    overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
-    ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
-    ttft_mean = ttft_mean + _chain_wait(table, load, prompt, serving)
-    spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
-    luck_s, short = _prompt_luck(load, prompt, serving, output)
-    random_slots = load.kind is LoadKind.OPEN_LOOP
-    ttft: dict[int, Floats] = {}
-    tpot: dict[int, Floats] = {}
-    e2e: dict[int, Floats] = {}
-    e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
-    for q in PERCENTILES:
-        longer_prompt = length_quantile(load.isl_mean, load.isl_p95, q) / np.maximum(load.isl_mean, 1e-9) - 1.0
-        longer_output = length_quantile(load.osl_mean, load.osl_p95, q) / np.maximum(load.osl_mean, 1e-9) - 1.0
-        waits = [_excess(serving.prompt_wait_s, serving.prompt_busy, q)]
-        if random_slots:
-            waits.append(_excess(serving.slot_wait_s, serving.slot_busy, q))
-        ttft[q] = joint_quantile(ttft_mean, prompt.alone * longer_prompt, *waits)
-        tpot[q] = serving.tpot_s
-        if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
-            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
-            tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
-        crowding, unlucky = tpot[q] - serving.tpot_s, NORMAL_QUANTILE[q] * luck_s
-        tpot[q] = joint_quantile(serving.tpot_s, crowding, unlucky * short)
-        decode = (output - 1.0) * serving.tpot_s
-        e2e[q] = joint_quantile(
-            e2e_mean,
-            ttft[q] - ttft_mean,
-            decode * longer_output,
-            (output - 1.0) * crowding,
-            (output - 1.0) * unlucky,
-        )
-    return (
-        Quantiles(ttft_mean, *(ttft[q] for q in PERCENTILES)),
-        Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
-        Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
-    )
-
-
-def _prompt_luck(
-    load: ReplicaLoad, prompt: PromptTime, serving: Serving, output: Floats | float
-) -> tuple[Floats, Floats | float]:
-    """Spread of a request's time per token by how many prompts, and how long ones, fall among its tokens [s].
-
-    Notes
-    -----
-    On average n = b - 1 prompts of P each do. Their number has a variance of ``k n`` with k the burstiness of
-    arrivals; people who wait for their answers come as evenly as their outputs are equal. So
-    ``sigma = P sqrt(n (k + c^2)) / o`` with the prompts' coefficient of variation c. Short outputs vary more: the
-    second value is the factor of that, ``sqrt(E[o] E[1 / o])``, which hardly counts in their E2E.
-    """
-    if load.task is Task.CLASSIFICATION:
-        return np.zeros_like(serving.met), 1.0
-    of_outputs = lognormal_sigma(load.osl_mean, load.osl_p95)
-    of_prompts = np.expm1(np.square(lognormal_sigma(load.isl_mean, load.isl_p95)))
-    uneven: Floats | float = load.burstiness
-    if load.kind is not LoadKind.OPEN_LOOP:
-        uneven = np.minimum(np.expm1(np.square(of_outputs)), 1.0)
-    if load.kind is LoadKind.CLOSED_LOOP:
-        users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
-        uneven = np.minimum(uneven + 1.0 - np.minimum(serving.met / users, 1.0), 1.0)
-    number = np.maximum(serving.met - 1.0, 0.0)
-    each = prompt.added(serving.met, output) / output
-    return each * np.sqrt(number * (uneven + of_prompts)), np.exp(np.square(of_outputs) / 2.0)
-
-
-def _burst_wait(table: ReplicaTable, load: ReplicaLoad, step: StepModel, serving: Serving) -> Floats | float:
-    """Mean wait for the prompts of users who all started at once."""
-    if load.kind is not LoadKind.CLOSED_LOOP or not load.starts_together:
-        return 0.0
-    tokens, prefix = prompt_tokens(table, load)
-    one = burst_prompt_time(table, step, tokens=tokens, prefix=prefix, sequences=np.zeros(len(table)))
-    one = one + table.constant("intake_s")
-    return table.constant("burst_share") * np.maximum(serving.running - 1.0, 0.0) * one
-
-
-def _chain_wait(table: ReplicaTable, load: ReplicaLoad, prompt: PromptTime, serving: Serving) -> Floats | float:
-    """What requests of equal lengths wait for their neighbours' prompts beyond chance."""
-    if load.kind is not LoadKind.CLOSED_LOOP or not load.starts_together:
-        return 0.0
-    equal = np.asarray(load.osl_p95) <= np.asarray(load.osl_mean) * 1.001
-    neighbours = 1.0 - 1.0 / np.maximum(serving.running, 1.0)
-    gap = table.constant("request_overhead_s") + serving.tpot_s
-    chained = table.constant("chain_share") * neighbours * prompt.alone * prompt.alone / (prompt.alone + gap)
-    return np.where(equal, np.maximum(chained - serving.prompt_busy * serving.prompt_wait_s, 0.0), 0.0)
-
-
-def _excess(conditional_wait: Floats, chance: Floats, percentile: int) -> Floats:
-    """Wait at a percentile beyond the mean wait."""
-    return wait_quantile(conditional_wait, chance, percentile) - chance * conditional_wait
-
-
-def _batch_variance(load: ReplicaLoad, serving: Serving) -> Floats:
-    """Variance of the number of running sequences: Poisson for arrivals, binomial for people who think."""
-    if load.kind is LoadKind.OPEN_LOOP:
-        return serving.running * max(load.burstiness, 0.0)
-    if load.kind is LoadKind.CLOSED_LOOP:
-        users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
-        return serving.running * (1.0 - np.minimum(serving.running / users, 1.0))
-    return np.zeros_like(serving.running)

@@ -55,21 +55,46 @@ def hidden_bytes(gpu: GpuSpec) -> float:
     return HIDDEN_BYTES_OF_CARDS if gpu.form_factor.startswith("PCIe") else HIDDEN_BYTES
 
 
-def activation_bytes(
-    *, batched_tokens: Floats, sequences: Floats, hidden: Floats, vocab: Floats, has_experts: Floats
-) -> Floats:
-    """Highest transient memory of the profile run on one GPU [bytes].
+def step_activation_bytes(*, batched_tokens: Floats, hidden: Floats, has_experts: Floats) -> Floats:
+    """Highest transient memory of the profile run's step on one GPU, the sampler's apart [bytes].
 
     Notes
     -----
-    ``a x batched_tokens x hidden + s x sequences x vocab (+ experts)``; the sampler's logits dominate for
-    large vocabularies and do not shrink with tensor parallelism.
+    ``a x batched_tokens x min(hidden, 4096) (+ experts x batched_tokens / 8192)``.
     """
     return (
         ACTIVATION_BYTES_PER_TOKEN_AND_HIDDEN * batched_tokens * np.minimum(hidden, 4096.0)
-        + SAMPLER_BYTES_PER_LOGIT * sequences * vocab
         + MOE_ACTIVATION_BYTES * has_experts * batched_tokens / 8192.0
     )
+
+
+def sampler_bytes(*, vocab: Floats) -> Floats:
+    """Transient memory of the profile run's sampler for each sequence [bytes].
+
+    Notes
+    -----
+    ``s x vocab``: logits dominate the profile run of large vocabularies and do not shrink with tensor parallelism.
+    """
+    return SAMPLER_BYTES_PER_LOGIT * vocab
+
+
+def activations_bytes(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
+    """Highest transient memory of the profile run on one GPU [bytes], shape (n,).
+
+    Parameters
+    ----------
+    max_num_seqs
+        The batch limit that the engine is started with. It profiles as many sequences, and no more than a step has
+        tokens.
+    """
+    sequences = np.minimum(max_num_seqs, table.max_num_batched_tokens)
+    return table.step_activations_bytes + table.sampler_bytes_per_sequence * sequences
+
+
+def left_bytes(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
+    """What the grant leaves for the KV cache, negative where it leaves none [bytes], shape (n,)."""
+    transient = activations_bytes(table, max_num_seqs)
+    return table.granted_bytes - table.weights_bytes - transient - table.overhead_bytes
 
 
 def overhead_bytes(*, tp_size: Floats, layers: Floats, counts_graphs: Floats, is_tgi: Floats) -> Floats:
@@ -98,10 +123,10 @@ def counts_graphs(engine: EngineSpec) -> bool:
     return release is None or release >= GRAPHS_COUNTED_FROM
 
 
-def kv_pool_bytes(table: ReplicaTable) -> Floats:
+def kv_pool_bytes(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
     """KV pool of one GPU: what the grant leaves, in whole blocks; zero where nothing is left [bytes], shape (n,)."""
-    left = table.granted_bytes - table.weights_bytes - table.activations_bytes - table.overhead_bytes
-    return np.floor(np.maximum(left, 0.0) / table.kv_block_bytes) * table.kv_block_bytes
+    left = np.maximum(left_bytes(table, max_num_seqs), 0.0)
+    return np.floor(left / table.kv_block_bytes) * table.kv_block_bytes
 
 
 def sequence_bytes_of(table: ReplicaTable, tokens: Floats | float) -> Floats:
@@ -116,27 +141,27 @@ def sequence_bytes_of(table: ReplicaTable, tokens: Floats | float) -> Floats:
     )
 
 
-def sequences_held(table: ReplicaTable, tokens: Floats | float) -> Floats:
+def sequences_held(table: ReplicaTable, tokens: Floats | float, max_num_seqs: Floats | float) -> Floats:
     """Sequences of that length that the pool holds at once, shape (n,)."""
-    return np.floor(kv_pool_bytes(table) / np.maximum(sequence_bytes_of(table, tokens), 1.0))
+    return np.floor(kv_pool_bytes(table, max_num_seqs) / np.maximum(sequence_bytes_of(table, tokens), 1.0))
 
 
-def longest_context(table: ReplicaTable, positions: float) -> Floats:
+def longest_context(table: ReplicaTable, positions: float, max_num_seqs: Floats | float) -> Floats:
     """Largest ``max_model_len`` of which one sequence fits the pool, up to the model's positions [tokens], shape (n,).
 
     Zero where not even one block fits. Found by bisection, for no layout of the cache holds less of a shorter sequence.
     """
     low, high = np.zeros(len(table)), np.full(len(table), np.floor(positions))
-    fits = sequences_held(table, high) >= 1.0
+    fits = sequences_held(table, high, max_num_seqs) >= 1.0
     low = np.where(fits, high, low)
     while np.any(high - low > 1.0):
         middle = np.floor((low + high) / 2.0)
-        fits = sequences_held(table, middle) >= 1.0
+        fits = sequences_held(table, middle, max_num_seqs) >= 1.0
         low, high = np.where(fits, middle, low), np.where(fits, high, middle)
     return low
 
 
-def kv_pool_tokens(table: ReplicaTable) -> Floats:
+def kv_pool_tokens(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
     """Tokens of full-attention KV that one replica's pool holds, as the engine logs it, shape (n,)."""
     per_token = table.kv_full_bytes_per_token + table.kv_window_bytes_per_token
-    return np.floor(kv_pool_bytes(table) / np.maximum(per_token, 1e-9))
+    return np.floor(kv_pool_bytes(table, max_num_seqs) / np.maximum(per_token, 1e-9))

@@ -8,34 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Numbers = Floats | float
 
-NORMAL_QUANTILE = {50: 0.0, 90: 1.2815515655446004, 95: 1.6448536269514722, 99: 2.3263478740408408}
-PERCENTILES = (50, 90, 95, 99)
 _NEARLY_FULL = 0.999
-
-
-def lognormal_sigma(mean: Numbers, p95: Numbers) -> Floats:
-    """Shape of the lognormal distribution with this mean and 95th percentile; 0 if the lengths are fixed.
-
-    Notes
-    -----
-    ``p95 / mean = exp(z s - s^2 / 2)``, solved for the smaller s; a ratio above exp(z^2 / 2) = 3.87 has no
-    solution and is answered with its limit.
-
-    >>> round(float(lognormal_sigma(512, 1024)), 3)
-    0.496
-    """
-    z = NORMAL_QUANTILE[95]
-    ratio = np.maximum(p95 / np.maximum(mean, 1e-9), 1.0)
-    inner = z * z - 2.0 * np.log(ratio)
-    found: Floats = z - np.sqrt(np.maximum(inner, 0.0))
-    return found
-
-
-def length_quantile(mean: Numbers, p95: Numbers, percentile: int) -> Floats:
-    """Length at a percentile, of the lognormal distribution with that mean and P95 [tokens]."""
-    sigma = lognormal_sigma(mean, p95)
-    found: Floats = mean * np.exp(NORMAL_QUANTILE[percentile] * sigma - sigma * sigma / 2.0)
-    return found
 
 
 def slot_wait(utilization: Floats, servers: Floats, service: Floats, variability: Numbers) -> Floats:

@@ -20,6 +20,7 @@ from inferplan.domain.model import DTYPE_BYTES, Dtype, LayerKind, ModelSpec, Qua
 from inferplan.domain.units import GIB
 from inferplan.estimate import memory
 from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, release_of, resolve
+from inferplan.estimate.drafting import draft_columns, tokens_per_step
 from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -27,11 +28,6 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 EVIDENCE = (Evidence.MEASURED, Evidence.CALIBRATED, Evidence.EXTRAPOLATED)
-LARGE_GPU_BYTES = 70 * GIB
-LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES = 1024.0, 256.0
-"""``max_num_seqs`` for which the sampler's memory is reserved, as the engine's defaults do by GPU."""
-
-
 NATIVE = frozenset({Kernel.EIGHT_BIT, Kernel.FOUR_BIT, Kernel.EXPERTS})
 WEIGHT_ONLY = (Kernel.UNPACKED, Kernel.UNPACKED_EXPERTS)
 RANGE_KEYS = tuple(
@@ -59,6 +55,8 @@ class ReplicaTable:
 
     Parameters
     ----------
+    step_activations_bytes, sampler_bytes_per_sequence
+        Transient memory of the largest step, and of the sampler for each sequence of the batch limit.
     always_bytes, head_bytes, routed_bytes
         Weights read in every step, for the LM head, and all routed experts.
     experts, experts_per_token
@@ -71,6 +69,12 @@ class ReplicaTable:
         KV bytes that one decode token reads per token of context (window: up to ``kv_window_tokens``).
     peak_flops_per_s
         Dense peak in the arithmetic that the weights run in.
+    offloaded_bytes, host_bytes_per_s
+        Weights that stay in the machine's memory, and how fast a GPU reads them from there.
+    draft_bytes, draft_layers
+        What drafting one token reads and passes.
+    drafted_tokens, tokens_per_step
+        Tokens drafted for each step, and tokens that a sequence gains in one; 0 and 1 without drafting.
     """
 
     tp: Floats
@@ -80,7 +84,8 @@ class ReplicaTable:
     capacity_bytes: Floats
     granted_bytes: Floats
     weights_bytes: Floats
-    activations_bytes: Floats
+    step_activations_bytes: Floats
+    sampler_bytes_per_sequence: Floats
     overhead_bytes: Floats
     kv_block_bytes: Floats
     kv_block_tokens: Floats
@@ -106,6 +111,12 @@ class ReplicaTable:
     bandwidth_bytes_per_s: Floats
     link_bytes_per_s: Floats
     max_num_batched_tokens: Floats
+    offloaded_bytes: Floats
+    host_bytes_per_s: Floats
+    draft_bytes: Floats
+    draft_layers: Floats
+    drafted_tokens: Floats
+    tokens_per_step: Floats
     eager: Floats
     serves: Floats
     has_head: Floats
@@ -178,20 +189,20 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     kernel, peak, expert_peak = _arithmetic(weights, gpus)
     pairs = (engine * len(gpus) + gpu) * len(KERNELS) + kernel[weight, gpu]
     heads = 1.0 / np.minimum(tp_, of_weights["kv_heads"])
+    draft = {name: column[weight, engine] for name, column in draft_columns(weights, engines).items()}
+    draft_kv = draft["kv_values_per_token"] * kv_bytes / np.minimum(tp_, draft["kv_heads"])
     latent = of_weights["latent"] * kv_bytes / pp_
-    full = of_weights["full"] * kv_bytes * heads / pp_ + latent
+    full = of_weights["full"] * kv_bytes * heads / pp_ + latent + draft_kv
     window = of_weights["window"] * kv_bytes * heads / pp_
     block = np.array([float(e.kv_block_tokens) for e in engines])[engine]
     batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] - of_gpus["hidden"]
-    by_default = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
-    limits = np.array([np.nan if e.max_num_seqs is None else float(e.max_num_seqs) for e in engines])[engine]
-    sequences = np.where(np.isnan(limits), by_default, np.minimum(limits, LARGE_GPU_SEQUENCES))
     pooling = of_weights["classifier"]
     in_layers = of_weights["loaded"] - of_weights["outer"]
     at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
-    loaded = memory.WEIGHTS_IN_MEMORY * (in_layers / ranks + at_ends / tp_)
+    loaded = memory.WEIGHTS_IN_MEMORY * (in_layers / ranks + (at_ends + draft["loaded_bytes"]) / tp_)
+    offloaded = np.minimum(np.array([float(e.cpu_offload_bytes) for e in engines])[engine], in_layers / ranks)
     is_tgi = np.array([float(e.id == "tgi") for e in engines])[engine]
     graphs = np.array([float(memory.counts_graphs(e)) for e in engines])[engine]
     return ReplicaTable(
@@ -202,14 +213,14 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         capacity_bytes=capacity,
         granted_bytes=np.ceil(capacity * fraction),
         weights_bytes=loaded
+        - offloaded
         + of_weights["vision"] * np.minimum(memory.ASSUMED_VISION_SHARE * loaded, memory.ASSUMED_VISION_BYTES),
-        activations_bytes=memory.activation_bytes(
+        step_activations_bytes=memory.step_activation_bytes(
             batched_tokens=batched,
-            sequences=sequences * (1 - pooling) * (1 - is_tgi),
             hidden=of_weights["hidden"],
-            vocab=of_weights["vocab"],
             has_experts=np.minimum(of_weights["experts"], 1.0),
         ),
+        sampler_bytes_per_sequence=memory.sampler_bytes(vocab=of_weights["vocab"]) * (1 - pooling) * (1 - is_tgi),
         overhead_bytes=memory.overhead_bytes(
             tp_size=tp_, layers=of_weights["layers"] / pp_, counts_graphs=graphs, is_tgi=is_tgi
         ),
@@ -237,6 +248,12 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         bandwidth_bytes_per_s=of_gpus["bandwidth"],
         link_bytes_per_s=_link(gpus, tp, gpu),
         max_num_batched_tokens=batched,
+        offloaded_bytes=offloaded,
+        host_bytes_per_s=of_gpus["host_link"] / 2.0,
+        draft_bytes=draft["read_bytes"] / tp_,
+        draft_layers=draft["layers"],
+        drafted_tokens=np.array([float(e.speculative.tokens if e.speculative else 0) for e in engines])[engine],
+        tokens_per_step=np.array([tokens_per_step(e.speculative) for e in engines])[engine],
         eager=np.array([float(e.eager) for e in engines])[engine],
         serves=np.array([float(e.serves) for e in engines])[engine],
         has_head=1 - pooling,
@@ -250,9 +267,6 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
             details=tuple(r.detail for r in flat),
         ),
     )
-
-
-SMALL_BATCH_TOKENS = 2048.0
 
 
 def _range_row(resolved: Resolved) -> list[float]:
@@ -303,6 +317,7 @@ def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
         "memory": [float(g.memory_bytes) for g in gpus],
         "hidden": [memory.hidden_bytes(g) for g in gpus],
         "bandwidth": [g.hbm_bandwidth_bytes_per_s for g in gpus],
+        "host_link": [g.pcie_bandwidth_bytes_per_s for g in gpus],
         "peak16": [g.peak(Dtype.FLOAT16) or 1.0 for g in gpus],
     }
 
@@ -355,9 +370,10 @@ def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:
 
 
 def _batched_tokens(engine: EngineSpec, gpu: GpuSpec) -> int:
-    """Default token budget of a step by GPU memory; A100s keep the smallest whatever their size."""
+    """Token budget of a step: as said, or by GPU memory; A100s keep the smallest default whatever their size."""
+    if engine.batched_tokens is not None:
+        return engine.batched_tokens
     size = gpu.memory_bytes / GIB
     fitting = [tokens for from_gib, tokens in engine.default_batched_tokens if size >= from_gib]
-    if gpu.id.startswith("a100"):
-        return engine.default_batched_tokens[0][1]
-    return fitting[-1]
+    default = engine.default_batched_tokens[0][1] if gpu.id.startswith("a100") else fitting[-1]
+    return max(default, engine.least_batched_tokens)

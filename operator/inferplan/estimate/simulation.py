@@ -134,7 +134,7 @@ class _Engine:
         self._reserves = reserves_output
         self._most = max(max_num_seqs, 1)
         self._budget = float(table.max_num_batched_tokens[0])
-        self._pool = float(kv_pool_bytes(table)[0])
+        self._pool = float(kv_pool_bytes(table, max_num_seqs)[0])
         self._token_bytes = float((table.kv_full_bytes_per_token + table.kv_window_bytes_per_token)[0])
         self._slack_bytes = float(table.kv_block_tokens[0]) * self._token_bytes + float(table.kv_state_bytes[0])
         self._prompts: list[float] = traffic.prompt_tokens.tolist()

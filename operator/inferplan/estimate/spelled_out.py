@@ -10,10 +10,19 @@ from numpy.typing import NDArray
 from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate.bounds import least_prompt_s, least_tpot_s, not_below
-from inferplan.estimate.estimator import Quantiles, ReplicaLoad, output_tokens, predict, prompt_tokens
-from inferplan.estimate.memory import kv_pool_bytes, kv_pool_tokens, longest_context, sequence_bytes_of
+from inferplan.estimate.bounds import least_latencies, not_below
+from inferplan.estimate.estimator import predict
+from inferplan.estimate.latencies import Quantiles
+from inferplan.estimate.lengths import PERCENTILES
+from inferplan.estimate.memory import (
+    activations_bytes,
+    kv_pool_bytes,
+    kv_pool_tokens,
+    longest_context,
+    sequence_bytes_of,
+)
 from inferplan.estimate.replica import EVIDENCE, ReplicaTable
+from inferplan.estimate.replica_load import ReplicaLoad
 
 Floats = NDArray[np.float64]
 
@@ -37,25 +46,34 @@ def estimate(
         expected = float(value[0]) * scale
         return Range(expected * float(low[0]), expected, expected * float(high[0]))
 
-    def latency(q: Quantiles, low: Floats, high: Floats) -> Latency:
-        return Latency(*(around(v, low, high) for v in (q.mean, q.p50, q.p90, q.p95, q.p99)))
+    def latency(
+        expected: Quantiles, low: Floats, high: Floats, least: Quantiles, queueing: Quantiles | None = None
+    ) -> Latency:
+        ranges = []
+        for at in (None, *PERCENTILES):
+            figure = around(expected.at(at), low, high)
+            if queueing is not None:
+                figure = replace(figure, high=figure.high + float(queueing.at(at)[0]))
+            ranges.append(figure)
+        return not_below(Latency(*ranges), least)
 
     capacity = around(p.capacity_rps, p.throughput_low, p.throughput_high, total)
     duration = None
     if load.kind is LoadKind.OFFLINE and items is not None:
         duration = Range(items / capacity.high, items / capacity.expected, items / capacity.low)
-    output, new_tokens = float(np.max(output_tokens(load))), float(prompt_tokens(table, load)[0][0])
-    ttft_s = float(least_prompt_s(table, new_tokens)[0])
-    tpot_s = float(least_tpot_s(table, float(np.max(load.isl_mean)), p.running)[0])
+    ttft, tpot, e2e = least_latencies(table, load, p.running)
     per_user = around(p.output_tps_per_user, 1.0 / p.tpot_high, 1.0 / p.tpot_low)
+    if load.task is Task.GENERATION:
+        per_user = replace(per_user, high=max(min(per_user.high, 1.0 / float(tpot.mean[0])), per_user.expected))
     return Estimate(
         memory=_ledger(table, load, positions),
-        ttft=not_below(latency(p.ttft, p.ttft_low, p.ttft_high), ttft_s),
-        tpot=not_below(latency(p.tpot, p.tpot_low, p.tpot_high), tpot_s),
-        e2e=not_below(latency(p.e2e, p.e2e_low, p.e2e_high), ttft_s + (output - 1.0) * tpot_s),
-        output_tps_per_user=replace(per_user, high=max(min(per_user.high, 1.0 / tpot_s), per_user.expected)),
+        ttft=latency(p.ttft, p.ttft_low, p.ttft_high, ttft, p.queueing),
+        tpot=latency(p.tpot, p.tpot_low, p.tpot_high, tpot),
+        e2e=latency(p.e2e, p.e2e_low, p.e2e_high, e2e, p.queueing),
+        output_tps_per_user=per_user,
         output_tps_total=around(p.output_tps_total, p.throughput_low, p.throughput_high, total),
         requests_per_s=float(p.completed_rps[0]) * total,
+        offered_rps=float(p.offered_rps[0]) * total,
         capacity_rps=capacity,
         running_batch=float(p.running[0]),
         kv_occupancy=float(p.kv_occupancy[0]),
@@ -69,18 +87,20 @@ def estimate(
 def _ledger(table: ReplicaTable, load: ReplicaLoad, positions: int) -> MemoryLedger:
     longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
     sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
-    pool = float(kv_pool_bytes(table)[0])
-    needed = min(sequences * float(sequence_bytes_of(table, float(longest))[0]), pool)
+    pool = float(kv_pool_bytes(table, sequences)[0])
+    one = float(sequence_bytes_of(table, float(longest))[0])
+    needed = min(sequences * one, pool)
     return MemoryLedger(
         capacity_bytes=float(table.capacity_bytes[0]),
         granted_bytes=float(table.granted_bytes[0]),
         weights_bytes=float(table.weights_bytes[0]),
-        activations_bytes=float(table.activations_bytes[0]),
+        activations_bytes=float(activations_bytes(table, sequences)[0]),
         overhead_bytes=float(table.overhead_bytes[0]),
         kv_pool_bytes=pool,
         kv_needed_bytes=needed,
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
-        kv_pool_tokens=float(kv_pool_tokens(table)[0]),
-        longest_context_tokens=int(longest_context(table, positions)[0]),
+        kv_pool_tokens=float(kv_pool_tokens(table, sequences)[0]),
+        sequences_held=int(pool // max(one, 1.0)),
+        longest_context_tokens=int(longest_context(table, positions, sequences)[0]),
         full_length_sequences=pool / max(float(sequence_bytes_of(table, float(load.max_model_len))[0]), 1.0),
     )

@@ -27,6 +27,27 @@ ITERATIONS = 14
 
 
 @dataclass(frozen=True, slots=True)
+class SlotWait:
+    """Mean wait of those who find no free slot [s], and their share of all requests; shape (n,)."""
+
+    wait_s: Floats
+    share: Floats
+
+    @property
+    def mean_s(self) -> Floats:
+        """Mean wait of all requests [s]."""
+        return self.share * self.wait_s
+
+
+@dataclass(frozen=True, slots=True)
+class SlotWaits:
+    """The wait for slots as expected, and at the conservative end of the capacity."""
+
+    expected: SlotWait
+    conservative: SlotWait
+
+
+@dataclass(frozen=True, slots=True)
 class Serving:
     """Steady state of one replica, shape (n,).
 
@@ -44,8 +65,9 @@ class Serving:
         Mean wait for the steps under way.
     prompt_wait_s, prompt_busy
         Mean wait of those who find other prompts before them, and their share.
-    slot_wait_s, slot_busy
-        Mean wait of those who find no free slot, and their share.
+    slots
+        Mean wait of those who find no free slot, and their share: expected, and if only the conservative end of the
+        capacity is there.
     completed_rps, capacity_rps
         Requests completed now, and at saturation.
     utilization
@@ -59,8 +81,7 @@ class Serving:
     step_wait_s: Floats
     prompt_wait_s: Floats
     prompt_busy: Floats
-    slot_wait_s: Floats
-    slot_busy: Floats
+    slots: SlotWaits
     completed_rps: Floats
     capacity_rps: Floats
     utilization: Floats
@@ -68,7 +89,7 @@ class Serving:
     @property
     def mean_wait_s(self) -> Floats:
         """Mean wait of all requests before their prompt starts [s]."""
-        return self.step_wait_s + self.prompt_busy * self.prompt_wait_s + self.slot_busy * self.slot_wait_s
+        return self.step_wait_s + self.prompt_busy * self.prompt_wait_s + self.slots.expected.mean_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +116,7 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
     With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
     ``S = prompt + (o - 1) step + (b - 1) P``, which conserves work; the others' prompts keep the engine busy for
     ``r = (b - 1) P / S``; who finds them waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue
-    before it).
+    before it). A batch starts whenever the first stage is free, so the wait for steps under way is for a stage's share.
     """
     step_s = step.time(running)
     added = prompt.added(running, output)
@@ -104,7 +125,7 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
     service = prompt.alone + (output - 1.0) * step_s + others
     busy = others / service
     return Pace(
-        step_wait_s=step.steps_before * step_s * np.maximum(running - 1.0, 0.0) / np.maximum(running, 1.0),
+        step_wait_s=step.steps_before * (step_s / step.pp) * np.maximum(running - 1.0, 0.0) / np.maximum(running, 1.0),
         tpot_s=tpot,
         service_s=service,
         prompt_busy=busy,
@@ -137,6 +158,7 @@ def closed_loop(
     think_time_s: float,
     slots: Floats,
     full: Pace,
+    least_share: Floats,
 ) -> Serving:
     """Steady state with ``users`` people per replica, each thinking ``think_time_s`` between answers.
 
@@ -144,12 +166,14 @@ def closed_loop(
     ----------
     full
         The pace with all slots running.
+    least_share
+        Factor to the conservative end of the capacity.
 
     Notes
     -----
     The running batch b solves ``b (Z + R) = N S`` with response R and time in a slot S, both while
     ``1 + b (N - 1) / N`` run; where more would run than there are slots, the rest waits:
-    ``wait = N / capacity - Z - S``.
+    ``wait = N / capacity - Z - S``. At the conservative end the capacity is smaller and S longer by the same factor.
     """
     others = np.maximum(1.0 - 1.0 / np.maximum(users, 1e-9), 0.0)
 
@@ -163,19 +187,25 @@ def closed_loop(
     running = bisect(np.minimum(slots, users), too_many)
     now = pace(step, prompt, output, met(running))
     capacity = slots / full.service_s
+    taken = full.service_s + full.before_s
     queued = np.maximum(users / capacity - think_time_s - full.service_s - full.before_s, 0.0)
+    at_least = np.maximum((users / capacity - taken) / least_share - think_time_s, 0.0)
     completed = users / (think_time_s + now.before_s + now.service_s + queued)
     utilization = np.minimum(completed / capacity, 1.0)
-    waiting = (queued > 0).astype(np.float64)
-    return _serving(running, met(running), now, queued, waiting, completed, capacity, utilization)
+    waits = SlotWaits(of_all(queued), of_all(at_least))
+    return _serving(running, met(running), now, waits, completed, capacity, utilization)
 
 
-def _serving(  # noqa: PLR0913, PLR0917 - one argument per part of a steady state
+def of_all(wait_s: Floats) -> SlotWait:
+    """A wait that everybody has, or nobody."""
+    return SlotWait(wait_s, (wait_s > 0).astype(np.float64))
+
+
+def _serving(
     running: Floats,
     met: Floats,
     now: Pace,
-    slot_wait_s: Floats,
-    slot_busy: Floats,
+    waits: SlotWaits,
     completed_rps: Floats,
     capacity_rps: Floats,
     utilization: Floats,
@@ -189,8 +219,7 @@ def _serving(  # noqa: PLR0913, PLR0917 - one argument per part of a steady stat
         step_wait_s=now.step_wait_s,
         prompt_wait_s=now.prompt_wait_s * np.maximum(variability, 1.0),
         prompt_busy=now.prompt_busy,
-        slot_wait_s=slot_wait_s,
-        slot_busy=slot_busy,
+        slots=waits,
         completed_rps=completed_rps,
         capacity_rps=capacity_rps,
         utilization=utilization,
@@ -206,6 +235,7 @@ def open_loop(
     variability: Floats | float,
     slots: Floats,
     full: Pace,
+    least_share: Floats,
 ) -> Serving:
     """Steady state with requests that arrive at a rate, whatever happened to the earlier ones.
 
@@ -215,11 +245,13 @@ def open_loop(
         ``(c_a^2 + c_s^2) / 2`` of arrivals and service.
     full
         The pace with all slots running.
+    least_share
+        Factor to the conservative end of the capacity.
 
     Notes
     -----
     The running batch solves ``b = rate x S(b + 1)``; beyond saturation it stays at the slots and utilization exceeds
-    one.
+    one. At the conservative end utilization and S are larger by the same factor.
     """
 
     def met(running: Floats) -> Floats:
@@ -232,14 +264,20 @@ def open_loop(
     running = bisect(slots, too_many)
     now = pace(step, prompt, output, met(running))
     utilization = rate_rps / capacity
-    chance = slot_chance(utilization, slots)
-    waits = slot_wait(utilization, slots, now.service_s, variability) / np.maximum(chance, 1e-12)
+
+    def waits(share: Floats | float) -> SlotWait:
+        chance = slot_chance(utilization / share, slots)
+        wait = slot_wait(utilization / share, slots, now.service_s / share, variability)
+        return SlotWait(wait / np.maximum(chance, 1e-12), chance)
+
+    both = SlotWaits(waits(1.0), waits(least_share))
     completed = np.minimum(rate_rps, capacity)
-    return _serving(running, met(running), now, waits, chance, completed, capacity, utilization, variability)
+    return _serving(running, met(running), now, both, completed, capacity, utilization, variability)
 
 
 def offline(*, slots: Floats, full: Pace) -> Serving:
     """Everything is there at once: all slots run until the work is done."""
     capacity = slots / full.service_s
-    nothing = np.zeros_like(capacity)
-    return _serving(slots, slots, full, nothing, nothing, capacity, capacity, np.ones_like(capacity))
+    nobody = of_all(np.zeros_like(capacity))
+    waits = SlotWaits(nobody, nobody)
+    return _serving(slots, slots, full, waits, capacity, capacity, np.ones_like(capacity))

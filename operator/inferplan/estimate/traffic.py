@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate.queueing import lognormal_sigma
+from inferplan.estimate.lengths import at_deviate
 
 Floats = NDArray[np.float64]
 
@@ -70,7 +70,8 @@ def draw_traffic(  # noqa: PLR0913 - one argument per property of the load
 
     Notes
     -----
-    Lengths are lognormal, gaps gamma-distributed with shape ``1 / burstiness``, thinking times exponential.
+    Lengths are those of :mod:`inferplan.estimate.lengths`, gaps gamma-distributed with shape ``1 / burstiness``,
+    thinking times exponential.
     """
     prompts, outputs = _lengths(generator, requests, *prompt), _lengths(generator, requests, *output)
     users, thinking = None, None
@@ -91,6 +92,4 @@ def draw_traffic(  # noqa: PLR0913 - one argument per property of the load
 
 
 def _lengths(generator: np.random.Generator, requests: int, mean: float, p95: float) -> Floats:
-    sigma = float(lognormal_sigma(mean, p95))
-    drawn = mean * np.exp(sigma * generator.standard_normal(requests) - sigma * sigma / 2.0)
-    return np.maximum(np.rint(drawn), 1.0)
+    return np.maximum(np.rint(at_deviate(mean, p95, generator.standard_normal(requests))), 1.0)

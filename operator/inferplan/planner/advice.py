@@ -74,7 +74,9 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
         found.extend(_assumed_constants(catalog, plan))
     decoding = None if plan is None else plan.configuration.engine.speculative
     if decoding is not None:
-        found.append(f"speculative decoding: {100 * decoding.acceptance:.0f} % of {decoding.tokens} drafted tokens are kept")
+        found.append(
+            f"speculative decoding: {100 * decoding.acceptance:.0f} % of {decoding.tokens} drafted tokens are kept"
+        )
     elif plan is not None and scenario.task is Task.GENERATION:
         found.append(
             f"speculative decoding: acceptance {ASSUMED_SPECULATIVE_ACCEPTANCE}, "

@@ -13,7 +13,7 @@ from inferplan.domain.estimate import Estimate
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Miss, Plan, Remark, RemarkKind
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import LoadKind, Scenario
+from inferplan.domain.scenario import Scenario
 from inferplan.domain.units import HOURS_PER_MONTH, SECONDS_PER_HOUR
 from inferplan.estimate.cost import cost
 from inferplan.estimate.spelled_out import estimate
@@ -24,7 +24,7 @@ from inferplan.planner.load import replica_load
 from inferplan.planner.remarks import Subject, analyse, compatibility, in_order
 from inferplan.planner.schedule import runs_per_month
 from inferplan.planner.search import Choice
-from inferplan.planner.targets import LOAD_UNITS
+from inferplan.planner.targets import LOAD_UNITS, ROUNDING
 from inferplan.planner.tiers import TierChoice
 
 
@@ -108,8 +108,9 @@ def _misses(scenario: Scenario, configuration: Configuration, predicted: Estimat
     for code, target, latency in targets:
         if target is not None and latency.at(at).high > target:
             misses.append(Miss(code, target, latency.at(at).high, LOAD_UNITS[code]))
-    if scenario.workload.kind is not LoadKind.OFFLINE and predicted.utilization > 1 + 1e-9:
-        misses.append(Miss(ReasonCode.LOAD_OVER_CAPACITY, 1.0, predicted.utilization, "of saturation"))
+    if predicted.offered_rps > predicted.capacity_rps.low * (1.0 + ROUNDING):
+        code = ReasonCode.LOAD_OVER_CAPACITY
+        misses.append(Miss(code, predicted.capacity_rps.low, predicted.offered_rps, LOAD_UNITS[code]))
     deadline, duration = scenario.workload.time_limit_s, predicted.run_duration_s
     if deadline is not None and duration is not None and duration.high > deadline:
         misses.append(Miss(ReasonCode.DEADLINE_MISSED, deadline, duration.high, "s"))

@@ -189,6 +189,12 @@ def max_model_len(scenario: Scenario) -> int:
     return pinned or scenario.context_tokens
 
 
+def planned_tokens(scenario: Scenario) -> int:
+    """Length of the sequences that a batch limit is to be filled with: P95 of prompt and output [tokens]."""
+    work = scenario.workload
+    return min(max_model_len(scenario), work.prompt.p95 + work.output.p95)
+
+
 WeightCheck = Callable[[Weights, Scenario], Finding | None]
 
 WEIGHT_CHECKS: tuple[tuple[ReasonCode, WeightCheck], ...] = (

@@ -108,8 +108,8 @@ class Grid:
     ----------
     row, max_num_seqs
         Shape (k,): the grid itself.
-    expected_rps, careful_rps
-        Saturation of one replica, expected and as targets are judged on it, shape (k,).
+    expected_rps, bounding_rps
+        Saturation of one replica, expected and as it bounds the number of replicas, shape (k,).
     unloaded
         Each shape with a single request in an empty replica, shape (n,).
     """
@@ -118,7 +118,7 @@ class Grid:
     row: Ints
     max_num_seqs: Ints
     expected_rps: Floats
-    careful_rps: Floats
+    bounding_rps: Floats
     unloaded: Forecast
 
 
@@ -127,8 +127,8 @@ def make_grid(field: Field) -> Grid:
     shapes = np.arange(len(field.shapes), dtype=np.int64)
     one = np.ones(len(shapes), dtype=np.int64)
     row, seqs = field.batch_limits(shapes[field.most_replicas(shapes, None) > 0])
-    expected, careful = saturation_rps(field, field.scenario, row, seqs)
-    return Grid(field, row, seqs, expected, careful, forecast(field, field.scenario, shapes, one, one, UNLOADED))
+    expected, bounding = saturation_rps(field, field.scenario, row, seqs)
+    return Grid(field, row, seqs, expected, bounding, forecast(field, field.scenario, shapes, one, one, UNLOADED))
 
 
 def contest(grid: Grid, ask: Ask) -> Contest:
@@ -148,7 +148,7 @@ def contest(grid: Grid, ask: Ask) -> Contest:
     keep = np.flatnonzero(most[grid.row] > 0)
     row, seqs = grid.row[keep], grid.max_num_seqs[keep]
     rate = least_rate_rps(ask.scenario, ask.load_factor)
-    capacity = grid.careful_rps[keep]
+    capacity = grid.bounding_rps[keep]
     fewest = np.ceil(rate / np.maximum(capacity, 1e-12) - 1e-9)
     found = Contest(field, ask, row, seqs, fewest, fewest, most[row], grid.expected_rps[keep], fewest, turned)
     short = (fewest > found.most) & (len(checks_of(ask)) > 0)
@@ -188,7 +188,7 @@ def _turn_down_for_capacity(found: Contest, part: Index, rate: float, capacity: 
             ReasonCode.DEADLINE_MISSED, part, np.full(len(part), work.time_limit_s), items / (capacity * most)
         )
     else:
-        found.turn_down(ReasonCode.LOAD_OVER_CAPACITY, part, np.ones(len(part)), rate / (capacity * most))
+        found.turn_down(ReasonCode.LOAD_OVER_CAPACITY, part, capacity * most, np.full(len(part), rate))
 
 
 def _pinned_replicas(ask: Ask) -> int | None:

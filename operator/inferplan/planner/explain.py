@@ -17,16 +17,19 @@ from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.estimate import memory
 from inferplan.estimate.constants import NAMES
-from inferplan.estimate.estimator import (
+from inferplan.estimate.estimator import predict
+from inferplan.estimate.lengths import length_quantile, squared_variation
+from inferplan.estimate.prefill import PromptTime, attention_time, chunk_of, time_alone
+from inferplan.estimate.replica import ReplicaTable
+from inferplan.estimate.replica_load import (
     ReplicaLoad,
-    ReplicaTable,
     batch_slots,
-    predict,
+    output_tokens,
     prompt_of,
     prompt_tokens,
+    running_context,
     sequences_beside,
 )
-from inferplan.estimate.prefill import PromptTime, attention_time
 from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
 from inferplan.estimate.weights import parameters, weight_bytes
 
@@ -140,8 +143,10 @@ def _memory(s: Subject) -> Iterator[Step]:
         "bytes",
         f"catalog, model {configuration.model.id}",
     )
+    activations = memory.activations_bytes(table, configuration.max_num_seqs)
+    pool = memory.kv_pool_bytes(table, configuration.max_num_seqs)
     left = (
-        f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(table.activations_bytes)}"
+        f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(activations)}"
         f" - {_number(table.overhead_bytes)}"
     )
     block = _number(table.kv_block_bytes)
@@ -150,17 +155,16 @@ def _memory(s: Subject) -> Iterator[Step]:
         "KV pool of one GPU",
         "floor((granted - weights - activations - overhead) / block) x block",
         f"floor(({left}) / {block}) * {block}",
-        _first(memory.kv_pool_bytes(table)),
+        _first(pool),
         "bytes",
         "vLLM, determine_available_memory; constants in estimate/memory.py",
     )
-    tokens = s.load.isl_mean + (s.load.osl_mean if s.scenario.task is Task.GENERATION else 1.0) / 2
-    one = memory.sequence_bytes_of(table, tokens)
+    one = memory.sequence_bytes_of(table, running_context(s.load))
     yield Step(
         "Memory",
         "Sequences that run at once at most",
-        "min(max_num_seqs, floor(pool / KV of one sequence at mean length))",
-        f"max(1, min({configuration.max_num_seqs}, floor({_number(memory.kv_pool_bytes(table))} / {_number(one)})))",
+        "min(max_num_seqs, floor(pool / KV of one sequence at the mean context))",
+        f"max(1, min({configuration.max_num_seqs}, floor({_number(pool)} / {_number(one)})))",
         _first(_slots(s)),
         "sequences",
         "vLLM scheduler",
@@ -168,7 +172,7 @@ def _memory(s: Subject) -> Iterator[Step]:
 
 
 def _output(s: Subject) -> float:
-    return float(max(s.load.osl_mean, 1.0)) if s.scenario.task is Task.GENERATION else 1.0
+    return _first(output_tokens(s.load))
 
 
 def _slots(s: Subject) -> NDArray[np.float64]:
@@ -176,7 +180,7 @@ def _slots(s: Subject) -> NDArray[np.float64]:
 
 
 def _model(s: Subject) -> StepModel:
-    return step_model(s.table, s.load.isl_mean + _output(s) / 2.0)
+    return step_model(s.table, running_context(s.load))
 
 
 def _step(s: Subject) -> Iterator[Step]:
@@ -193,43 +197,109 @@ def _step(s: Subject) -> Iterator[Step]:
         "s",
         fit,
     )
-    per_stage = running / table.pp
+    own = model.micro_batch(running)
+    if s.plan.configuration.pp_size > 1:
+        yield Step(
+            "Step",
+            "Sequences of one batch of the pipeline",
+            "1 + (running - 1) / stages",
+            f"1 + ({_number(running)} - 1) / {_number(table.pp)}",
+            _first(own),
+            "sequences",
+            "each of the others is in the same batch with a chance of 1 / stages",
+        )
     if _first(table.experts) > 0:
-        share = touched_share(per_stage, table.experts, table.experts_per_token)
+        share = touched_share(own, table.experts, table.experts_per_token)
         yield Step(
             "Step",
             "Share of experts touched",
             "1 - (1 - k / E)^tokens",
-            f"1 - (1 - {_number(table.experts_per_token)} / {_number(table.experts)}) ** {_number(per_stage)}",
+            f"1 - (1 - {_number(table.experts_per_token)} / {_number(table.experts)}) ** {_number(own)}",
             _first(share),
             "",
             "random routing",
         )
-    context = s.load.isl_mean + _output(s) / 2.0
+    yield from _context(s)
+    context = running_context(s.load)
     yield Step(
         "Step",
         "Read the KV cache of one sequence",
         "KV bytes at mean context / (bandwidth x kv_mbu)",
-        f"{_number(kv_read_bytes(table, np.array([context])))} / ({bandwidth} * {constants['kv_mbu']:.9g})",
+        f"{_number(kv_read_bytes(table, np.array([_first(context)])))} / ({bandwidth} * {constants['kv_mbu']:.9g})",
         _first(model.kv_per_sequence),
         "s",
         fit,
     )
-    touched = touched_share(per_stage, table.experts, table.experts_per_token)
-    read = f"({_number(model.weights)} + {_number(model.routed)} * {_number(touched)})"
-    arithmetic = f"{_number(per_stage)} * ({_number(model.compute_per_token)} + {_number(model.head_per_sequence)})"
+    yield from _decode(s, model, running)
+
+
+def _context(s: Subject) -> Iterator[Step]:
+    """Say where the mean context of the running sequences comes from."""
+    load = s.load
+    if s.scenario.task is not Task.GENERATION:
+        return
+    variation = squared_variation(load.osl_mean, load.osl_p95)
+    yield Step(
+        "Step",
+        "Mean context of the running sequences",
+        "prompt + output x (1 + squared variation of outputs) / 2: long outputs run longer",
+        f"{_number(load.isl_mean)} + {_number(load.osl_mean)} * (1 + {_number(variation)}) / 2",
+        _first(running_context(load)),
+        "tokens",
+        "estimate/lengths.py",
+    )
+
+
+def _decode(s: Subject, model: StepModel, running: NDArray[np.float64]) -> Iterator[Step]:
+    """Spell out one step of the running batch, stage by stage where there are several."""
+    table = s.table
+    own = model.micro_batch(running)
+    touched = touched_share(own, table.experts, table.experts_per_token)
+    eager = _number(model.uncaptured * np.maximum(np.clip((own - 512.0) / 512.0, 0.0, 1.0), model.eager))
     beside = (
-        f"{_number(per_stage)} * ({_number(model.kv_per_sequence)} + {_number(model.per_sequence)}"
-        f" + {_number(model.moved_per_token)})"
+        f"{_number(own)} * ({_number(model.kv_per_sequence)} + {_number(model.per_sequence)}"
+        f" + {_number(model.moved_per_token)}) + {_number(model.fixed)} + {eager}"
+    )
+
+    def stage(weights: str, head: str) -> str:
+        read = f"({weights} + {_number(model.routed)} * {_number(touched)})"
+        arithmetic = f"{_number(own)} * ({_number(model.compute_per_token)} + {head})"
+        return f"({read} ** 4 + ({arithmetic}) ** 4) ** 0.25 + {beside}"
+
+    last = stage(_number(model.weights), _number(model.head_per_sequence))
+    stream = f"({_number(running)} * {_number(model.per_stream)}) ** 4"
+    stages = s.plan.configuration.pp_size
+    if stages == 1:
+        yield Step(
+            "Step",
+            f"Decode step with {_first(running):.1f} sequences",
+            "smooth maximum of reading and arithmetic + KV reads, all-reduces, host time; no faster than the front end",
+            f"(({last}) ** 4 + {stream}) ** 0.25",
+            _first(model.time(running)),
+            "s",
+            "roofline (Williams 2009), estimate/roofline.py",
+        )
+        return
+    other = stage(f"({_number(model.weights)} - {_number(model.head)})", "0")
+    in_flight = f"max(1, min({_number(running)}, {stages}))"
+    hops = f"{stages - 1} * {_number(own)} * {_number(model.hop_per_token)} + {stages} * {_number(model.hop_latency)}"
+    yield Step(
+        "Step",
+        "Last stage of the pipeline",
+        "smooth maximum of reading and arithmetic + KV reads, all-reduces, host time",
+        last,
+        _first(model.stage(own)),
+        "s",
+        "roofline (Williams 2009), estimate/roofline.py",
     )
     yield Step(
         "Step",
         f"Decode step with {_first(running):.1f} sequences",
-        "stages x (smooth maximum of reading and arithmetic + KV reads, all-reduces, host time)",
-        f"{_number(table.pp)} * (({read} ** 4 + ({arithmetic}) ** 4) ** 0.25 + {beside} + {_number(model.fixed)})",
+        "max(all stages, batches under way x last stage), not faster than the front end, + hops between machines",
+        f"(max({last} + {stages - 1} * ({other}), {in_flight} * ({last})) ** 4 + {stream}) ** 0.25 + {hops}",
         _first(model.time(running)),
         "s",
-        "roofline (Williams 2009), estimate/roofline.py",
+        "estimate/roofline.py",
     )
 
 
@@ -241,18 +311,19 @@ def _prompt(s: Subject) -> Iterator[Step]:
     table, model, prompt = s.table, _model(s), _prompt_time(s)
     new, cached = prompt_tokens(table, s.load)
     tokens, prefix = _first(new), _first(cached)
-    beside = sequences_beside(_slots(s))
-    budget = np.maximum(table.max_num_batched_tokens - beside, table.max_num_batched_tokens / 4.0)
-    chunk = np.minimum(tokens, budget)
-    attention = attention_time(table, np.array([tokens]), np.array([prefix]))
+    beside = sequences_beside(_slots(s)) if s.scenario.task is Task.GENERATION else np.zeros(1)
+    chunk = chunk_of(table, new, beside)
+    variation = squared_variation(s.load.isl_mean, s.load.isl_p95)
+    attention = attention_time(table, new, cached, variation)
     rate = table.peak_attention_flops_per_s * table.constant("attention_mfu")
-    context = tokens / 2.0 + prefix
+    context = f"({tokens / 2.0:.9g} * (1 + {_number(variation)}) + {prefix:.9g})"
     yield Step(
         "Prompt",
         "Attention of the prompt",
-        "new x (FLOP per pair x context + the same in windows) / (peak x attention_mfu), context = new / 2 + cached",
-        f"{_number(table.pp)} * {tokens:.9g} * ({_number(table.attention_flop)} * {context:.9g}"
-        f" + {_number(table.window_attention_flop)} * min({context:.9g}, {_number(table.kv_window_tokens)}))"
+        "stages x new x (FLOP per pair x context + the same in windows) / (peak x attention_mfu), "
+        "context = new / 2 x (1 + squared variation of prompts) + cached",
+        f"{_number(table.pp)} * {tokens:.9g} * ({_number(table.attention_flop)} * {context}"
+        f" + {_number(table.window_attention_flop)} * min({context}, {_number(table.kv_window_tokens)}))"
         f" / {_number(rate)}",
         _first(attention),
         "s",
@@ -261,9 +332,30 @@ def _prompt(s: Subject) -> Iterator[Step]:
     yield Step(
         "Prompt",
         f"Prompt of {tokens:.0f} new tokens",
-        "chunks x step with a chunk beside min(slots, 16) sequences + attention",
-        f"{tokens:.9g} / {_number(chunk)} * {_number(model.time(beside, chunk))} + {_number(attention)}",
+        f"chunks x step with a chunk beside {beside[0]:.0f} sequences + attention",
+        f"{tokens:.9g} / {_number(chunk)} * {_number(model.through(beside, chunk))} + {_number(attention)}",
         _first(prompt.alone),
+        "s",
+        "chunked prefill, estimate/prefill.py",
+    )
+    yield from _long_prompt(s, model, beside)
+
+
+def _long_prompt(s: Subject, model: StepModel, beside: NDArray[np.float64]) -> Iterator[Step]:
+    """Spell out the prompt of the P95 length, where it is another than the mean."""
+    percentile = s.scenario.slo.percentile
+    if np.max(s.load.isl_p95) <= np.max(s.load.isl_mean):
+        return
+    length = length_quantile(s.load.isl_mean, s.load.isl_p95, percentile)
+    new, cached = prompt_tokens(s.table, s.load, np.maximum(length, 1.0))
+    chunk = chunk_of(s.table, new, beside)
+    attention = attention_time(s.table, new, cached)
+    yield Step(
+        "Prompt",
+        f"Prompt of the P{percentile} length, {_first(new):.0f} new tokens",
+        "chunks x step with a chunk + attention of that length",
+        f"{_number(new)} / {_number(chunk)} * {_number(model.through(beside, chunk))} + {_number(attention)}",
+        _first(time_alone(s.table, model, tokens=new, prefix=cached, sequences=beside)),
         "s",
         "chunked prefill, estimate/prefill.py",
     )
@@ -303,6 +395,17 @@ def _serving(s: Subject) -> Iterator[Step]:
             _first(p.utilization),
             "",
             "Little's law",
+        )
+        low, _ = s.table.factors("throughput", s.load.kind.value)
+        replicas = s.plan.configuration.replicas
+        yield Step(
+            "Serving",
+            "Capacity to count on",
+            "saturation x low end of its range x replicas; a load above it is turned down",
+            f"{_number(p.capacity_rps)} * {_number(low)} * {replicas}",
+            s.plan.estimate.capacity_rps.low,
+            "requests/s",
+            f"calibration: {s.plan.estimate.evidence_detail}",
         )
 
 

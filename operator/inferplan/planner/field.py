@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 from inferplan.domain.scenario import Scenario
 from inferplan.estimate.estimator import ReplicaTable
-from inferplan.estimate.memory import sequences_held
+from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
 from inferplan.planner.candidates import BATCH_LIMITS, TP_SIZES, ShapeTable
-from inferplan.planner.constraints import is_lossless, max_model_len
+from inferplan.planner.constraints import is_lossless, max_model_len, planned_tokens
 from inferplan.planner.supply import UNAVAILABLE, Supply
 
 Ints = NDArray[np.int64]
@@ -32,8 +32,8 @@ class Field:
         Quality on the scenario's metric, NaN if unknown, shape (n,).
     lossless
         Weight format and KV type keep the model's accuracy, shape (n,).
-    largest_batch
-        Sequences of planned length that the KV pool holds, shape (n,).
+    holds
+        Whether each KV pool holds a batch limit full of sequences of planned length, shape (n, len(BATCH_LIMITS)).
     """
 
     scenario: Scenario
@@ -43,7 +43,7 @@ class Field:
     evidence: Ints
     score: NDArray[np.float64]
     lossless: NDArray[np.bool_]
-    largest_batch: Ints
+    holds: NDArray[np.bool_]
     _prices: NDArray[np.int64] = dataclass_field(repr=False)
     """Cost of slots by kind of slot, shape (kinds, slots + 1)."""
     _kind: Ints = dataclass_field(repr=False)
@@ -63,9 +63,8 @@ class Field:
         pin = self.scenario.pin
         if pin is not None and pin.max_num_seqs is not None:
             return rows, np.full(len(rows), pin.max_num_seqs, dtype=np.int64)
-        limits = np.array(BATCH_LIMITS, dtype=np.int64)
-        at, column = np.nonzero(limits[None, :] <= np.maximum(1, self.largest_batch[rows])[:, None])
-        return rows[at], limits[column]
+        at, column = np.nonzero(self.holds[rows])
+        return rows[at], np.array(BATCH_LIMITS, dtype=np.int64)[column]
 
     def cost(self, row: Ints, replicas: Ints) -> Ints:
         """Cheapest cost [micro-USD/h] of that many replicas; UNAVAILABLE if they cannot be had."""
@@ -145,8 +144,6 @@ def make_field(scenario: Scenario, shapes: ShapeTable, replica: ReplicaTable, su
         scores.append(float("nan") if score is None else float(score.value))
     lossless = np.array([is_lossless(weights) for weights in shapes.weights], dtype=np.bool_)
     prices, kind = _price_table(shapes, supply)
-    lengths = scenario.workload
-    planned = min(max_model_len(scenario), lengths.prompt.p95 + lengths.output.p95)
     return Field(
         scenario=scenario,
         shapes=shapes,
@@ -155,10 +152,28 @@ def make_field(scenario: Scenario, shapes: ShapeTable, replica: ReplicaTable, su
         evidence=replica.evidence_code.astype(np.int64),
         score=np.array(scores)[shapes.weight],
         lossless=lossless[shapes.weight] & (shapes.kv == 0),
-        largest_batch=sequences_held(replica, planned).astype(np.int64),
+        holds=_batches_held(scenario, replica),
         _prices=prices,
         _kind=kind,
     )
+
+
+def _batches_held(scenario: Scenario, replica: ReplicaTable) -> NDArray[np.bool_]:
+    """Which batch limits each pool can fill, shape (n, len(BATCH_LIMITS)).
+
+    Notes
+    -----
+    A larger limit leaves a smaller pool, since the engine reserves memory for every sequence. It must still hold one
+    sequence of full context, or the engine does not start; and a step must have a token for every sequence.
+    """
+    context, planned = max_model_len(scenario), planned_tokens(scenario)
+    longest, usual = sequence_bytes_of(replica, context), sequence_bytes_of(replica, planned)
+    holds = np.empty((len(replica), len(BATCH_LIMITS)), dtype=np.bool_)
+    for column, limit in enumerate(BATCH_LIMITS):
+        pool = kv_pool_bytes(replica, float(limit))
+        filled = (pool >= limit * usual) if limit > 1 else True
+        holds[:, column] = filled & (pool >= longest) & (limit <= replica.max_num_batched_tokens)
+    return holds
 
 
 def _price_table(shapes: ShapeTable, supply: Supply) -> tuple[Ints, Ints]:

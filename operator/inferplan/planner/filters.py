@@ -19,8 +19,8 @@ from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Pin, Scenario
 from inferplan.domain.units import GB
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
-from inferplan.estimate.memory import sequences_held
-from inferplan.planner.candidates import ShapeTable, build_shapes
+from inferplan.estimate.memory import left_bytes, sequences_held
+from inferplan.planner.candidates import BATCH_LIMITS, ShapeTable, build_shapes
 from inferplan.planner.constraints import (
     GPU_CHECKS,
     SHAPE_CHECKS,
@@ -99,7 +99,7 @@ def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
     rows = np.flatnonzero((code < 0) & sizable[everything.weight]) if count else np.empty(0, dtype=np.int64)
     shapes = everything.take(rows)
     replica = _replicas(catalog, shapes)
-    room = replica.granted_bytes - replica.weights_bytes - replica.activations_bytes - replica.overhead_bytes
+    room = left_bytes(replica, float(min(BATCH_LIMITS)))
     too_big = room < replica.kv_block_bytes
     code[rows[too_big]] = len(SHAPE_CHECKS)
     limit[rows[too_big]] = replica.granted_bytes[too_big] / GB
@@ -234,10 +234,11 @@ def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
 
 
 def _sequences(scenario: Scenario, replica: ReplicaTable) -> tuple[NDArray[np.float64], float, str]:
-    """Sequences that each pool holds against those it must: one of full context, or the pinned batch."""
+    """Sequences of full context that each pool holds against the one that it must, or the engine does not start.
+
+    What a batch limit does not fill only waits for its turn: the engine starts.
+    """
     context = max_model_len(scenario)
-    pin = scenario.pin
-    if pin is not None and pin.max_num_seqs is not None:
-        planned = min(context, scenario.workload.prompt.p95 + scenario.workload.output.p95)
-        return sequences_held(replica, planned), float(pin.max_num_seqs), f"sequences of {planned} tokens"
-    return sequences_held(replica, context), 1.0, f"sequences of {context} tokens"
+    pinned = scenario.pin.max_num_seqs if scenario.pin else None
+    limit = float(pinned or min(BATCH_LIMITS))
+    return sequences_held(replica, context, limit), 1.0, f"sequences of {context} tokens"

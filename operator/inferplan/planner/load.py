@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind, Scenario
-from inferplan.estimate.estimator import Prediction, ReplicaLoad, predict, saturation, throughput_low
+from inferplan.estimate.estimator import Prediction, predict, saturation, throughput_low
+from inferplan.estimate.replica_load import ReplicaLoad
 from inferplan.planner.constraints import max_model_len
 
 if TYPE_CHECKING:
@@ -22,19 +23,26 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What the targets are judged on: the careful end of each range at the SLO's percentile, shape (m,)."""
+    """What the targets are judged on: the conservative end of each range at the SLO's percentile, shape (m,).
 
-    utilization: Floats
+    Parameters
+    ----------
+    offered_rps, capacity_rps
+        Requests per second offered to one replica, and what it is sure to serve.
+    running
+        Mean number of running sequences of one replica.
+    completed_rps
+        Requests per second that one replica completes at this load.
+    """
+
+    offered_rps: Floats
+    capacity_rps: Floats
     ttft_s: Floats
     tpot_s: Floats
     e2e_s: Floats
     run_duration_s: Floats
     running: Floats
-    """Mean number of running sequences of one replica."""
     completed_rps: Floats
-    """Requests per second that one replica completes at this load."""
-    capacity_rps: Floats
-    """Requests per second at which one replica saturates, expected for serving, careful for batch runs."""
 
     def take(self, rows: NDArray[np.intp]) -> Forecast:
         """Keep some rows."""
@@ -76,8 +84,8 @@ def forecast(
     field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints, replicas: Ints, load_factor: float
 ) -> Forecast:
     """Predict each candidate and keep what the targets are judged on."""
-    prediction = predict(field.replica.take(row), replica_load(scenario, replicas, max_num_seqs, load_factor))
-    return careful(prediction, scenario, replicas, load_factor)
+    load = replica_load(scenario, replicas, max_num_seqs, load_factor)
+    return conservative(predict(field.replica.take(row), load), scenario, replicas, load_factor)
 
 
 CHUNK = 16_384
@@ -85,43 +93,40 @@ CHUNK = 16_384
 
 
 def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints) -> tuple[Floats, Floats]:
-    """Requests per second at which one replica saturates: expected, and as targets are judged on it, shape (m,).
+    """Requests per second at which one replica saturates: expected, and as a bound of replicas, shape (m,).
 
-    Batch runs are judged at the careful end.
+    A rate and a batch run must fit the conservative end. People who wait for their answers slow down with the replicas;
+    what they need at least is bounded by the expected capacity, and judged by what they offer then.
     """
-    expected, careful_end = np.empty(len(row)), np.empty(len(row))
+    expected, at_least = np.empty(len(row)), np.empty(len(row))
+    kind = scenario.workload.kind
     for start in range(0, len(row), CHUNK):
         part = slice(start, start + CHUNK)
         table = field.replica.take(row[part])
         expected[part] = saturation(table, replica_load(scenario, 1, max_num_seqs[part]))
-        factor = throughput_low(table, scenario.workload.kind) if scenario.workload.kind is LoadKind.OFFLINE else 1.0
-        careful_end[part] = expected[part] * factor
-    return expected, careful_end
+        factor = 1.0 if kind is LoadKind.CLOSED_LOOP else throughput_low(table, kind)
+        at_least[part] = expected[part] * factor
+    return expected, at_least
 
 
-def careful(prediction: Prediction, scenario: Scenario, replicas: Ints, load_factor: float) -> Forecast:
-    """Take the careful end of every range at the SLO's percentile."""
+def conservative(prediction: Prediction, scenario: Scenario, replicas: Ints, load_factor: float) -> Forecast:
+    """Take the conservative end of every range at the SLO's percentile."""
     at = scenario.slo.percentile
-    capacity = np.asarray(prediction.capacity_rps, dtype=np.float64)
+    capacity = prediction.capacity_at_least_rps
+    completed, duration = prediction.completed_rps, np.zeros_like(capacity)
     if scenario.workload.kind is LoadKind.OFFLINE:
-        capacity = capacity * prediction.throughput_low
+        completed = capacity
         items = (scenario.workload.items or 0) * load_factor
         duration = items / np.maximum(capacity * replicas, 1e-12)
-        utilization = np.zeros_like(duration)
-        completed = capacity
-    else:
-        duration = np.zeros_like(capacity)
-        utilization = np.asarray(prediction.utilization, dtype=np.float64)
-        completed = np.asarray(prediction.completed_rps, dtype=np.float64)
     return Forecast(
-        utilization=utilization,
-        ttft_s=prediction.ttft.at(at) * prediction.ttft_high,
-        tpot_s=prediction.tpot.at(at) * prediction.tpot_high,
-        e2e_s=prediction.e2e.at(at) * prediction.e2e_high,
-        run_duration_s=duration,
-        running=np.asarray(prediction.running, dtype=np.float64),
-        completed_rps=completed,
+        offered_rps=prediction.offered_rps,
         capacity_rps=capacity,
+        ttft_s=prediction.ttft_at_most(at),
+        tpot_s=prediction.tpot_at_most(at),
+        e2e_s=prediction.e2e_at_most(at),
+        run_duration_s=duration,
+        running=prediction.running,
+        completed_rps=completed,
     )
 
 

@@ -14,7 +14,7 @@ from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
 from inferplan.domain.units import GB
 from inferplan.planner.candidates import Weights
-from inferplan.planner.constraints import is_lossless, recovery_percent
+from inferplan.planner.constraints import is_lossless, planned_tokens, recovery_percent
 
 TIGHT_FIT_PERCENT = 85.0
 """Share of the GPU's memory in real use from which a fit is called tight."""
@@ -135,6 +135,14 @@ def _memory(subject: Subject) -> Iterator[Remark]:
         yield _caution("MemoryUnderused", f"only {used} of each GPU are used at the planned batch limit")
     else:
         yield _strength("MemoryWellUsed", f"{used} of each GPU are used, with room for longer prompts")
+    limit, held = subject.configuration.max_num_seqs, memory.sequences_held
+    if limit > max(held, 1):
+        length = planned_tokens(subject.scenario)
+        text = (
+            f"the KV cache holds {held} sequences of {length} tokens (P95) at once and the batch limit is {limit}:"
+            f" beyond {held} they wait or start again"
+        )
+        yield _caution("BatchLimitNotFilled", text)
 
 
 def _load(subject: Subject) -> Iterator[Remark]:

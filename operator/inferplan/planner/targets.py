@@ -15,6 +15,9 @@ from inferplan.planner.load import Forecast
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
+ROUNDING = 1e-9
+"""By so much a capacity may be exceeded: a load divided over replicas is rounded."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -51,29 +54,29 @@ LoadCheck = Callable[[Ask, Forecast], tuple[Floats, Floats]]
 
 
 def within_capacity(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare the offered load with saturation; a queue that only grows meets no target."""
+    """Compare the offered load [requests/s] with the capacity, conservative end; a queue that grows meets no target."""
     del ask
-    return np.ones_like(forecast_.utilization), forecast_.utilization
+    return forecast_.capacity_rps * (1.0 + ROUNDING), forecast_.offered_rps
 
 
 def within_deadline(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare the run's duration [s], careful end, with its deadline."""
+    """Compare the run's duration [s], conservative end, with its deadline."""
     deadline = ask.scenario.workload.time_limit_s
     return _target(deadline, 1.0, forecast_.run_duration_s)
 
 
 def within_ttft(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare time to first token [s], careful end, with its target."""
+    """Compare time to first token [s], conservative end, with its target."""
     return _target(ask.scenario.slo.ttft_s, ask.slo_factor, forecast_.ttft_s)
 
 
 def within_tpot(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare time per output token [s], careful end, with its target."""
+    """Compare time per output token [s], conservative end, with its target."""
     return _target(ask.scenario.slo.tpot_s, ask.slo_factor, forecast_.tpot_s)
 
 
 def within_latency(ask: Ask, forecast_: Forecast) -> tuple[Floats, Floats]:
-    """Compare the whole request [s], careful end, with its target."""
+    """Compare the whole request [s], conservative end, with its target."""
     return _target(ask.scenario.slo.e2e_latency_s, ask.slo_factor, forecast_.e2e_s)
 
 
@@ -90,7 +93,7 @@ LOAD_CHECKS: tuple[tuple[ReasonCode, LoadCheck], ...] = (
 )
 
 LOAD_UNITS = {
-    ReasonCode.LOAD_OVER_CAPACITY: "of saturation",
+    ReasonCode.LOAD_OVER_CAPACITY: "requests/s",
     ReasonCode.DEADLINE_MISSED: "s",
     ReasonCode.TTFT_OVER_TARGET: "s",
     ReasonCode.TPOT_OVER_TARGET: "s",
@@ -109,7 +112,7 @@ def checks_of(ask: Ask) -> tuple[tuple[ReasonCode, LoadCheck], ...]:
 
 def passes(ask: Ask, forecast_: Forecast) -> Bools:
     """Whether each candidate meets every requirement under load."""
-    good = np.ones(len(forecast_.utilization), dtype=np.bool_)
+    good = np.ones(len(forecast_.ttft_s), dtype=np.bool_)
     for _, check in checks_of(ask):
         limit, actual = check(ask, forecast_)
         good &= actual <= limit

@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import LoadKind
-from inferplan.estimate.estimator import Prediction, Quantiles, ReplicaLoad, predict
-from inferplan.estimate.queueing import PERCENTILES
+from inferplan.estimate.estimator import Prediction, predict
+from inferplan.estimate.latencies import Quantiles
+from inferplan.estimate.lengths import PERCENTILES
 from inferplan.estimate.replica import ReplicaTable
+from inferplan.estimate.replica_load import ReplicaLoad
 from inferplan.estimate.simulation import Simulated
 from inferplan.report.numbers import number
 from inferplan.report.outline import Report, Section, Table

@@ -8,9 +8,9 @@ import pytest
 from inferplan.domain.model import AttentionLayers, LayerKind
 from inferplan.domain.units import GIB
 from inferplan.estimate.kv_cache import kv_layout, padded_layers, sequence_bytes
-from inferplan.estimate.memory import activation_bytes, counts_graphs, overhead_bytes
+from inferplan.estimate.memory import activations_bytes, counts_graphs, overhead_bytes
 from inferplan.estimate.weights import parameters, weight_bytes
-from tests.builders import make_engine, make_method, make_mixtral, make_model
+from tests.builders import make_engine, make_gpu, make_method, make_mixtral, make_model, make_replicas
 
 ONE = np.ones(1)
 
@@ -74,13 +74,19 @@ def test_a_sequence_takes_whole_blocks_and_a_window_stops_growing() -> None:
 
 
 def test_large_vocabularies_cost_activation_memory() -> None:
-    def peak(vocab: float) -> float:
-        found = activation_bytes(
-            batched_tokens=ONE * 8192, sequences=ONE * 1024, hidden=ONE * 4096, vocab=ONE * vocab, has_experts=ONE * 0
-        )
-        return float(found[0])
+    small, large = (
+        make_replicas([make_gpu()], make_model(vocab_size=vocab, params_total=9_000_000_000))
+        for vocab in (32_000, 128_256)
+    )
+    for limit in (1, 64, 1024):
+        more = activations_bytes(large, float(limit)) - activations_bytes(small, float(limit))
+        assert more[0] == pytest.approx(13.9 * limit * 96_256)
 
-    assert peak(128_256) - peak(32_000) == pytest.approx(13.9 * 1024 * 96_256)
+
+def test_the_sampler_is_profiled_for_no_more_sequences_than_a_step_has_tokens() -> None:
+    table = make_replicas([make_gpu()], make_model())
+    budget = float(table.max_num_batched_tokens[0])
+    assert activations_bytes(table, 10 * budget) == activations_bytes(table, budget)
 
 
 def test_graphs_count_from_vllm_0_21_on() -> None:

@@ -31,7 +31,7 @@ from inferplan.domain.scenario import (
 from inferplan.planner import Planner
 from inferplan.planner import planner as planner_module
 from inferplan.planner.what_ifs import speculative_speedup
-from tests.builders import ELO, make_catalog, make_offering, make_scenario, make_workload
+from tests.builders import ELO, make_catalog, make_model, make_offering, make_scenario, make_workload
 
 PLANNER = Planner(make_catalog())
 
@@ -62,7 +62,7 @@ def test_tables_for_engines_of_ones_own_do_not_pile_up(monkeypatch: pytest.Monke
     first = planner.plan(make_scenario())
     for number in range(3):
         planner.plan(make_scenario(engine=EnginePolicy(image=f"example.org/engine:{number}")))
-    assert [key[1].split(":")[-1] for key in planner._static] == ["2"]
+    assert [key[1][0].image.split(":")[-1] for key in planner._static] == ["2"]
     assert planner.plan(make_scenario()) == first
 
 
@@ -86,17 +86,15 @@ def test_a_full_pin_is_obeyed_and_its_misses_are_stated() -> None:
 
 
 def test_a_pin_that_cannot_run_says_everything_that_stops_it() -> None:
-    # 16 sequences of 8192 tokens: beyond the 4096 trained positions, and 69 GB of KV cache beside 13 GB of weights
-    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 32, 8192)
+    # 131,072 tokens: beyond the 4096 trained positions, and 69 GB of KV cache beside 13 GB of weights
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 32, 131_072)
     work = make_workload(prompt=Lengths(7680, 7680), output=Lengths(512, 512))
-    found = PLANNER.plan(make_scenario(pin=pin, workload=work, context_tokens=8192)).infeasibility
+    found = PLANNER.plan(make_scenario(pin=pin, workload=work, context_tokens=131_072)).infeasibility
     assert found is not None
     assert found.binding == (ReasonCode.CONTEXT_OVER_MODEL_LIMIT, ReasonCode.KV_CACHE_TOO_SMALL)
     context, cache = found.evidence
-    assert (context.limit, context.actual) == (4096, 8192)
-    assert cache.limit == 32
-    assert cache.actual is not None
-    assert cache.actual < 32
+    assert (context.limit, context.actual) == (4096, 131_072)
+    assert (cache.limit, cache.actual) == (1, 0)
 
 
 def test_mixtral_in_sixteen_bit_does_not_fit_one_h100() -> None:
@@ -137,13 +135,47 @@ def test_the_nearest_miss_of_a_pin_is_the_pinned_configuration() -> None:
 
 
 def test_the_largest_batch_limit_that_fits_is_offered() -> None:
-    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 1024, 2048)
+    # memory is reserved for the sampler of each of 200,000 sequences: 13.9 bytes x 32,000 entries
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 200_000, 2048)
     outcome = PLANNER.plan(make_scenario(pin=pin))
     assert outcome.infeasibility is not None
-    miss = outcome.infeasibility.nearest_miss
-    assert miss is not None
+    assert outcome.infeasibility.binding == (ReasonCode.KV_CACHE_TOO_SMALL,)
     offer = next(o for o in outcome.infeasibility.nearest if o.changes[0].field == "select.pin.maxNumSeqs")
-    assert offer.changes[0].to == f"{miss.actual:.0f}"
+    largest = int(offer.changes[0].to)
+    assert PLANNER.plan(make_scenario(pin=replace(pin, max_num_seqs=largest))).chosen is not None
+    assert PLANNER.plan(make_scenario(pin=replace(pin, max_num_seqs=int(1.01 * largest)))).chosen is None
+
+
+def test_a_batch_limit_that_is_never_filled_is_obeyed_with_a_caution() -> None:
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 1024, 2048)
+    chosen = PLANNER.plan(make_scenario(pin=pin)).chosen
+    assert chosen is not None
+    held = chosen.estimate.memory.sequences_held
+    assert 1 < held < 1024
+    caution = next(remark for remark in chosen.remarks if remark.code == "BatchLimitNotFilled")
+    assert f" {held} sequences" in caution.text
+    fits = PLANNER.plan(make_scenario(pin=replace(pin, max_num_seqs=held))).chosen
+    assert fits is not None
+    assert "BatchLimitNotFilled" not in {remark.code for remark in fits.remarks}
+
+
+@pytest.mark.parametrize("sequences", [1, 256])
+def test_a_pin_is_refused_where_one_sequence_of_its_context_does_not_fit(sequences: int) -> None:
+    model = make_model(max_position_embeddings=1_000_000)
+    planner = Planner(replace(make_catalog(), models=(model,)))
+    pin = Pin(model.id, Quantization.FP16, "h100-80gb-sxm", 1, 1, sequences, 131_072)
+    found = planner.plan(make_scenario(pin=pin)).infeasibility
+    assert found is not None
+    assert found.binding == (ReasonCode.KV_CACHE_TOO_SMALL,)
+    (evidence,) = found.evidence
+    assert (evidence.limit, evidence.actual, evidence.unit) == (1, 0, "sequences of 131072 tokens")
+
+
+def test_a_batch_limit_beyond_the_step_raises_the_step() -> None:
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 10_000, 2048)
+    chosen = PLANNER.plan(make_scenario(pin=pin)).chosen
+    assert chosen is not None
+    assert chosen.configuration.max_num_batched_tokens == 16_384
 
 
 def test_growth_under_a_full_pin_says_what_it_misses() -> None:
