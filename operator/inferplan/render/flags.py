@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inferplan.domain.deployment import Configuration, EngineSpec, SpeculativeDecoding
-from inferplan.domain.model import Dtype, Task
+from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
 from inferplan.domain.units import GIB
@@ -98,8 +98,14 @@ def _gib(size_bytes: int) -> str:
 def _speculative(decoding: SpeculativeDecoding) -> dict[str, str | int]:
     found: dict[str, str | int] = {"method": decoding.method.value, "num_speculative_tokens": decoding.tokens}
     if decoding.draft is not None:
-        found["model"] = decoding.draft.checkpoints[0].repository
+        found["model"] = _sixteen_bit(decoding.draft)
     return found
+
+
+def _sixteen_bit(model: ModelSpec) -> str:
+    """Name the repository of a model's 16-bit weights, or of those that there are."""
+    wide = {Quantization.BF16, Quantization.FP16}
+    return next((c.repository for c in model.checkpoints if c.quantization in wide), model.checkpoints[0].repository)
 
 
 def vllm_server_flags(plan: Plan, scenario: Scenario, times: Timing) -> Iterator[Argument]:
