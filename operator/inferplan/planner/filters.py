@@ -233,8 +233,8 @@ def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
         wanted = float(pin.gpus_per_replica)
         sieve.turn_down(ReasonCode.PIN_MISMATCH, gpus != wanted, "GPUs per replica", wanted, gpus)
     if pin.is_full or pin.kv_dtype is not None:
-        wanted = None if pin.kv_dtype in {None, Dtype.BFLOAT16, Dtype.FLOAT16} else pin.kv_dtype
-        others = np.array([dtype is not wanted for dtype in table.kv_dtypes])
+        own = pin.kv_dtype in {None, Dtype.BFLOAT16, Dtype.FLOAT16}
+        others = np.array([dtype is not (None if own else pin.kv_dtype) for dtype in table.kv_dtypes])
         sieve.turn_down(ReasonCode.PIN_MISMATCH, others[table.kv])
 
 
