@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -102,8 +102,9 @@ def from_command(
     faults += reading.faults
     if faults:
         raise InputError(faults)
+    document = reading.document()
     notes = (*reading.notes, *_around(line, known.version))
-    return FromCommand(reading.document(), tuple(dict.fromkeys(notes)), reading.longest_wanted)
+    return FromCommand(document, tuple(dict.fromkeys(notes)), reading.longest_wanted)
 
 
 def _around(line: EngineLine, version: str) -> Iterator[str]:
@@ -164,8 +165,9 @@ class _Reading:
             "workload": workload,
             **({"model": self.model} if self.model else {}),
             **({"engine": self.engine} if self.engine else {}),
-            "select": {"pin": self.pin},
+            "select": {"pin": {**self.pin, "engine": "vLLM"}},
         }
+        self.notes.append(_load_in_words(workload))
         return {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": self.name}, "spec": spec}
 
     # ── one group of flags each ──────────────────────────────────────────────────────────────────────────────
@@ -173,8 +175,11 @@ class _Reading:
     def _take_model(self, found: FoundModel) -> None:
         model, stored = found.model, found.quantization
         asked = self._value("--quantization")
-        served = self._left.get("--served-model-name")
+        served = self._left.pop("--served-model-name", None)
         self.name = _dns_name(served.value if served is not None else self.flags.model)
+        if served is not None:
+            names = f"{self.name} (the scenario's name) or {model.id}"
+            self.notes.append(f"--served-model-name {' '.join(served.values)}: clients ask for {names}")
         revision = self._value("--revision")
         if found.listed and revision is None:
             self.pin["model"] = model.id
@@ -391,6 +396,13 @@ def _lengths(length: int) -> Sequence[dict[str, int]]:
         {"mean": max(1, int(mean * scale)), "p95": max(1, int(p95 * scale))}
         for mean, p95 in (ASSUMED_PROMPT, ASSUMED_OUTPUT)
     ]
+
+
+def _load_in_words(workload: Mapping[str, Any]) -> str:
+    prompt, output = workload["promptTokens"], workload.get("outputTokens")
+    answers = "" if output is None else f", answers of {output['mean']:,} ({output['p95']:,} at P95)"
+    lengths = f"prompts of {prompt['mean']:,} tokens ({prompt['p95']:,} at P95){answers}"
+    return f"load: one user at a time, {lengths}; a command says nothing about it, so that is assumed"
 
 
 def _dns_name(text: str) -> str:

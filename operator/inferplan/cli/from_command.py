@@ -48,8 +48,8 @@ class CommandAnswer:
         return replace(found, sections=(verdict(self.outcome, self.crowded, self.notes), *found.sections))
 
 
-def answer_command(command: str, gpu_name: str | None, catalog: Catalog, nodes: Inventory | None) -> CommandAnswer:
-    """Read a command, plan it, and plan it once more under the load that fills its batch limit.
+def read_command(command: str, gpu_name: str | None, catalog: Catalog) -> FromCommand:
+    """Read a command that starts vLLM on a GPU.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def answer_command(command: str, gpu_name: str | None, catalog: Catalog, nodes: 
     gpu = _gpu(gpu_name, catalog)
     if engine is None:
         raise InputError([Fault(WHERE, "the catalog has no vLLM")])
-    found = from_command(
+    return from_command(
         command,
         catalog,
         flags_of(engine),
@@ -68,13 +68,24 @@ def answer_command(command: str, gpu_name: str | None, catalog: Catalog, nodes: 
         default_sequences=round(default_limits(engine, gpu)[0]),
         by_name=lambda name: _by_name(name, catalog),
     )
-    asked, text = _asked(found.document, catalog)
+
+
+def answer_command(command: str, gpu_name: str | None, catalog: Catalog, nodes: Inventory | None) -> CommandAnswer:
+    """Read a command, plan it, and plan it once more under the load that fills its batch limit.
+
+    Raises
+    ------
+    InputError
+        As :func:`read_command`, or with what is wrong with the scenario that it comes to.
+    """
+    found = read_command(command, gpu_name, catalog)
+    asked, text = as_scenario(found.document, catalog)
     (outcome,) = plan_all([asked], catalog, nodes)
     notes = found.notes
     if found.longest_wanted and outcome.chosen is not None:
         longest = outcome.chosen.estimate.memory.longest_context_tokens
         notes = (*notes, f"--max-model-len auto: the longest that fits, {longest:,} tokens")
-        asked, text = _asked(_with_length(found, longest), catalog)
+        asked, text = as_scenario(_with_length(found, longest), catalog)
         (outcome,) = plan_all([asked], catalog, nodes)
     return CommandAnswer(asked, outcome, _crowded(asked, outcome, catalog, nodes), notes, text)
 
@@ -102,7 +113,8 @@ def _by_name(name: str, catalog: Catalog) -> FoundModel | str:
     return method if isinstance(method, str) else FoundModel(model, method.quantization)
 
 
-def _asked(document: dict[str, Any], catalog: Catalog) -> tuple[Asked, str]:
+def as_scenario(document: dict[str, Any], catalog: Catalog) -> tuple[Asked, str]:
+    """Read a resource document as if it stood in a file, and give its text."""
     text = yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
     (scenario,) = read_scenarios(text, WHERE).scenarios
     return Asked(scenario, to_scenario(scenario.resource, catalog, scenario.locate)), text
