@@ -14,7 +14,7 @@ from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Inbox
 from inferplan.kube.reconcile import Reconciler
 from inferplan.kube.world import World
-from tests.builders import make_catalog
+from tests.unit.api.catalogs import make_api_catalog
 from tests.unit.kube.views import make_body
 
 
@@ -39,13 +39,15 @@ class Server:
         return body
 
 
-def looked_at(server: Server, for_s: float = 0.2) -> Server:
+def looked_at(server: Server, for_s: float = 0.2, **spec: Any) -> Server:
+    spec = spec or {"model": {"allow": ["nobody/nothing"]}}
+
     async def look() -> None:
         inbox = Inbox()
         client = cast("Client", server)
         world = World(client, (), inbox)
-        reconciler = Reconciler(client, world, inbox, make_catalog())
-        body = make_body(model={"allow": ["nobody/nothing"]})
+        reconciler = Reconciler(client, world, inbox, make_api_catalog())
+        body = make_body(**spec)
         body["metadata"]["resourceVersion"] = "1"
         world.see_scenario(body)
         running = asyncio.create_task(reconciler.run())
@@ -66,6 +68,32 @@ def test_a_status_that_was_refused_is_written_again(refusals: tuple[int, ...]) -
     (status,) = looked_at(Server(*refusals)).statuses
     assert status["observedGeneration"] == 1
     assert status["conditions"][0]["reason"] == "InvalidSpec"
+
+
+INSTEAD = 'use spec.select.pin.gpuMemoryUtilization: "0.95"'
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"engine": {"version": "0.1.0"}}, "spec.engine.version: there are no templates for vLLM 0.1.0"),
+        (
+            {"engine": {"extraArgs": ["--seed=1", "--gpu-memory-utilization=0.95"]}},
+            f"spec.engine.extraArgs[1]: --gpu-memory-utilization is decided by the plan ({INSTEAD})",
+        ),
+        (
+            {"workload": {"sharedPrefixTokens": 100}, "engine": {"extraArgs": ["--no-enable-prefix-caching"]}},
+            "spec.engine.extraArgs[0]: --enable-prefix-caching is given already",
+        ),
+    ],
+)
+def test_a_spec_that_no_plan_could_be_rendered_for_is_invalid_and_stalled(spec: dict[str, Any], said: str) -> None:
+    (status,) = looked_at(Server(), for_s=2.0, **spec).statuses
+    conditions = {row["type"]: row for row in status["conditions"]}
+    assert (conditions["SpecValid"]["status"], conditions["SpecValid"]["reason"]) == ("False", "InvalidSpec")
+    assert said in conditions["SpecValid"]["message"]
+    assert conditions["Stalled"]["status"] == "True"
+    assert not status.get("plan")
 
 
 def test_the_status_of_a_scenario_that_is_gone_is_not_written_again() -> None:
