@@ -23,11 +23,16 @@ from inferplan.domain.cluster import Inventory
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.plan import Outcome
+from inferplan.domain.reasons import ReasonCode
 from inferplan.render.flag_list import flags_of
 from inferplan.report.command import verdict
 from inferplan.report.outline import Report
 
 ENGINE = "vllm"
+OWN_MACHINES = (
+    "no price is known for this GPU: planned on machines of your own, and only their electricity is counted; write what"
+    " yours cost into hardware.owned, or a price into a price book"
+)
 _NOT_READ = {"bnb": "bitsandbytes", "gguf": "GGUF"}
 """Weight formats that vLLM has dropped (bitsandbytes after 0.25.1, GGUF after 0.22.1)."""
 
@@ -82,6 +87,10 @@ def answer_command(command: str, gpu_name: str | None, catalog: Catalog, nodes: 
     asked, text = as_scenario(found.document, catalog)
     (outcome,) = plan_all([asked], catalog, nodes)
     notes = found.notes
+    if outcome.infeasibility is not None and ReasonCode.NO_OFFERING in outcome.infeasibility.binding:
+        found, notes = _on_own_machines(found), (*notes, OWN_MACHINES)
+        asked, text = as_scenario(found.document, catalog)
+        (outcome,) = plan_all([asked], catalog, nodes)
     if found.longest_wanted and outcome.chosen is not None:
         longest = outcome.chosen.estimate.memory.longest_context_tokens
         notes = (*notes, f"--max-model-len auto: the longest that fits, {longest:,} tokens")
@@ -118,6 +127,21 @@ def as_scenario(document: dict[str, Any], catalog: Catalog) -> tuple[Asked, str]
     text = yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
     (scenario,) = read_scenarios(text, WHERE).scenarios
     return Asked(scenario, to_scenario(scenario.resource, catalog, scenario.locate)), text
+
+
+def _on_own_machines(found: FromCommand) -> FromCommand:
+    """The same on machines that are there already, each with the GPUs of one replica."""
+    document = copy.deepcopy(found.document)
+    pin = document["spec"]["select"]["pin"]
+    pool = {
+        "name": "own",
+        "gpu": pin["gpu"],
+        "gpusPerNode": pin["gpusPerReplica"],
+        "nodes": pin["replicas"],
+        "purchaseUsdPerNode": "0",
+    }
+    document["spec"]["hardware"] = {"source": "Owned", "owned": [pool]}
+    return replace(found, document=document)
 
 
 def _with_length(found: FromCommand, length: int) -> dict[str, Any]:

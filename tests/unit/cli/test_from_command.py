@@ -277,6 +277,15 @@ def test_data_and_the_scenario_can_be_kept(cli: Cli, tmp_path: Path) -> None:
     assert json.loads(again.out)["plan"] == json.loads(ended.out)["plan"]
 
 
+def test_a_gpu_that_nobody_rents_out_is_planned_where_it_stands() -> None:
+    line = "Qwen/Qwen3.6-27B-FP8 -tp 2 --max-model-len 32768 --kv-cache-dtype fp8 --max-num-seqs 2"
+    found = answer(line, "rtx-3090")
+    assert found.outcome.chosen is not None
+    assert found.outcome.chosen.source == "Owned"
+    assert "only their electricity is counted" in "\n".join(found.notes)
+    assert "source: Owned" in found.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
