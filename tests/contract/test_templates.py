@@ -6,16 +6,18 @@ import inspect
 import re
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from inferplan._assets import asset_folder
+from inferplan.api.schema import spec_schema
 from inferplan.catalog import load_catalog
 from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.flags import Command, Owner
 from inferplan.domain.model import QuantizationMethod
 from inferplan.render import flags
-from inferplan.render.flag_list import FILE_NAME, Command, Owner, read_flag_list
-from inferplan.render.renderer import template_folder
+from inferplan.render.flag_list import FILE_NAME, read_flag_list, template_folder
 
 TEMPLATES = asset_folder("templates")
 CATALOG = load_catalog()
@@ -54,15 +56,29 @@ def test_a_flag_list_names_its_source_and_only_what_it_lists(folder: Path) -> No
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=names)
+def test_every_flag_that_the_plan_decides_has_its_place_in_the_scenario(folder: Path) -> None:
+    document = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    assert set(document["instead"]) == set(document["owned"]["plan"])
+    assert set(document.get("removed", {})).isdisjoint(document["flags"])
+    named = {path for text in document["instead"].values() for path in re.findall(r"spec\.[A-Za-z.]+", text)}
+    assert named
+    for path in sorted(named):
+        schema: dict[str, Any] = spec_schema()
+        for part in path.rstrip(".").split(".")[1:]:
+            schema = schema["properties"][part]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=names)
 def test_flags_that_are_gone_are_not_known(folder: Path) -> None:
     known = read_flag_list(folder)
     assert [name for name in GONE if known.find(name)] == []
 
 
 ENGINE_OF = {"vllm_engine_flags": "vllm", "vllm_server_flags": "vllm", "vllm_local_flags": "vllm"}
-ENGINE_OF |= {"vllm_batch_flags": "vllm", "tgi_flags": "tgi"}
+ENGINE_OF |= {"vllm_batch_flags": "vllm", "_vllm_start": "vllm", "tgi_flags": "tgi"}
 COMMANDS_OF = {
     "vllm_engine_flags": {Command.SERVER, Command.BATCH},
+    "_vllm_start": {Command.SERVER, Command.BATCH},
     "vllm_server_flags": {Command.SERVER},
     "vllm_local_flags": {Command.SERVER},
     "vllm_batch_flags": {Command.BATCH},

@@ -19,7 +19,7 @@ from inferplan.catalog import load_catalog
 from inferplan.domain.plan import Outcome
 from inferplan.pipeline import manifests
 from inferplan.planner import Planner
-from inferplan.render import to_yaml
+from inferplan.render.manifest_text import to_yaml
 from inferplan.report.markdown import markdown
 from inferplan.report.plan import report
 

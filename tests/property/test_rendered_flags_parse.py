@@ -11,18 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inferplan._assets import asset_folder
+from inferplan.domain.flags import Command, Flag, FlagList
 from inferplan.domain.model import Checkpoint, Dtype, Quantization, Task
 from inferplan.domain.operation import Deploy
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import EnginePolicy, LoadKind, Scenario, Schedule
-from inferplan.render.flag_list import Command, Flag, FlagList, read_flag_list
+from inferplan.render.flag_list import read_flag_list
 from tests.builders import make_engine, make_method, make_scenario, make_workload
 from tests.unit.api.outcomes import latency, make_estimate
 from tests.unit.render.plans import configured, container, make_batch_deploy, make_deploy, rendered, tgi
 
 LISTS = [read_flag_list(asset_folder("templates") / name) for name in ("vllm/0.33.x", "tgi/3.3.x")]
 EXTRA = {
-    "vllm": ("--enforce-eager", "--max-logprobs=5", "--no-enable-chunked-prefill", "--seed=7"),
+    "vllm": ("--enable-log-requests", "--max-logprobs=5", "--no-enable-chunked-prefill", "--seed=7"),
     "tgi": ("--max-best-of=3", "--disable-grammar-support", "--payload-limit=1000000"),
 }
 

@@ -16,6 +16,7 @@ from inferplan.api.documents import read_scenarios
 from inferplan.api.nodes import read_inventory
 from inferplan.api.price_book import read_price_book
 from inferplan.api.v1alpha1 import InferenceScenario
+from inferplan.api.v1alpha1.pin import Execution, KvCacheType, Modalities
 from inferplan.api.written import to_resource
 from inferplan.api.yaml_tree import parse_trees
 from inferplan.domain.errors import Fault, InputError
@@ -83,21 +84,47 @@ POOL = st.fixed_dictionaries(
         "otherUsdPerMonth": amounts(),
     },
 )
-PIN = parts(
-    model=st.sampled_from(["meta-llama/Llama-2-7b-chat-hf", "mistralai/Mixtral-8x7B-Instruct-v0.1"]),
-    quantization=st.sampled_from([item.value for item in Quantization]),
-    gpu=st.sampled_from(["t4", "l4"]),
-    gpusPerReplica=st.integers(1, 16),
-    replicas=st.integers(1, 100),
-    maxNumSeqs=st.integers(1, 512),
-    maxModelLen=st.integers(16_000, 100_000),
-    engine=st.sampled_from(["vLLM", "TGI"]),
-)
+LLAMA, MIXTRAL = "meta-llama/Llama-2-7b-chat-hf", "mistralai/Mixtral-8x7B-Instruct-v0.1"
+
+
+@st.composite
+def decodings(draw: st.DrawFn, engine: str) -> dict[str, Any]:
+    method = draw(st.sampled_from(["Ngram"] if engine == "TGI" else ["Ngram", "DraftModel"]))
+    found: dict[str, Any] = {"method": method, "tokens": draw(st.integers(1, 64))}
+    if draw(st.booleans()):
+        found["acceptancePercent"] = draw(st.integers(0, 99))
+    return {**found, "model": LLAMA} if method == "DraftModel" else found
+
+
+@st.composite
+def pins(draw: st.DrawFn, engines: list[str]) -> dict[str, Any]:
+    engine = draw(st.sampled_from(engines))
+    offloads = {"cpuOffloadGib": st.integers(1, 100), "kvOffloadGib": st.integers(1, 100)}
+    pin = draw(
+        parts(
+            model=st.just(MIXTRAL),
+            quantization=st.sampled_from([item.value for item in Quantization]),
+            gpu=st.sampled_from(["t4", "l4"]),
+            gpusPerReplica=st.integers(1, 16),
+            replicas=st.integers(1, 100),
+            maxNumSeqs=st.integers(1, 512),
+            maxModelLen=st.integers(16_000, 100_000),
+            kvCacheType=st.sampled_from([item.value for item in KvCacheType]),
+            gpuMemoryUtilization=st.sampled_from(["0.95", "0.5", "0.0001", "1", "1.0", "0.9200"]),
+            maxNumBatchedTokens=st.integers(512, 65_536),
+            execution=st.sampled_from([item.value for item in Execution]),
+            modalities=st.sampled_from([item.value for item in Modalities]),
+            speculativeDecoding=decodings(engine),
+            **({} if engine == "TGI" else offloads),
+        )
+    )
+    return {**pin, "engine": engine}
 
 
 @st.composite
 def specs(draw: st.DrawFn) -> dict[str, Any]:
     workload = draw(workloads())
+    engines = ["vLLM"] if "items" in workload else ["vLLM", "TGI"]
     spec: dict[str, Any] = {"useCase": draw(st.sampled_from(["Chatbot", "Custom", "Summarization"]))}
     spec["workload"] = workload
     if "items" not in workload:
@@ -151,7 +178,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         extraArgs=st.just(["--seed=1"]),
         remoteCode=st.sampled_from(["Allow", "Deny"]),
     )
-    spec["engine"] = draw(st.one_of(parts(allow=subset(["vLLM", "TGI"])), details))
+    spec["engine"] = draw(st.one_of(parts(allow=subset(engines)), details))
     toleration = st.fixed_dictionaries(
         {
             "key": st.sampled_from(["dedicated", "example.com/team"]),
@@ -162,7 +189,7 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
     )
     spec["deploy"] = draw(parts(podTemplate=st.fixed_dictionaries({"tolerations": st.lists(toleration, max_size=2)})))
     tier = st.fixed_dictionaries({"tier": st.sampled_from([item.value for item in Tier])})
-    spec["select"] = draw(st.one_of(st.just({}), tier, st.fixed_dictionaries({"pin": PIN})))
+    spec["select"] = draw(st.one_of(st.just({}), tier, st.fixed_dictionaries({"pin": pins(engines)})))
     spec["growth"] = draw(parts(factors=st.lists(st.integers(2, 1000), max_size=8)))
     spec["headroomPercent"] = draw(st.integers(0, 1000))
     return spec

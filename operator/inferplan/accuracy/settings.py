@@ -103,7 +103,7 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
     """Work out the settings of a run."""
     assumed: list[str] = []
     prompt, output, tail = _lengths(run, assumed)
-    sequences, tokens = _default_limits(engine, gpu)
+    sequences, tokens = default_limits(engine, gpu)
     found = stated("max_num_batched_tokens", run.notes)
     if found is None and launch is not None:
         found = launch.max_num_batched_tokens
@@ -211,7 +211,7 @@ def _share(run: Run, engine: EngineSpec) -> float:
     return EARLIER_SHARE if earlier else engine.memory_fraction
 
 
-def _default_limits(engine: EngineSpec, gpu: GpuSpec) -> tuple[float, float]:
+def default_limits(engine: EngineSpec, gpu: GpuSpec) -> tuple[float, float]:
     """``max_num_seqs`` and ``max_num_batched_tokens`` of a release on a GPU."""
     release = parts_of(engine.version)
     if engine.id != "vllm":

@@ -10,6 +10,7 @@ from inferplan.api.checks import contradictions
 from inferplan.api.custom_model import custom_model
 from inferplan.api.names import Names
 from inferplan.api.operation import to_tolerations
+from inferplan.api.pins import to_pin
 from inferplan.api.resolve import Resolved, resolve
 from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
 from inferplan.api.v1alpha1 import hardware as written_hardware
@@ -27,7 +28,6 @@ from inferplan.domain.scenario import (
     LoadKind,
     Lossy,
     ModelPolicy,
-    Pin,
     QualityPolicy,
     Scenario,
     Schedule,
@@ -82,7 +82,7 @@ def to_scenario(
     model = _model_policy(spec, names)
     hardware = _hardware(spec, names, catalog)
     quality = _quality(spec, names)
-    pin = _pin(spec, names)
+    pin = to_pin(spec, names, catalog)
     if names.faults:
         raise InputError(names.faults)
     task = spec.task or Task.GENERATION
@@ -232,31 +232,4 @@ def _owned(pool: written_hardware.OwnedPool, path: str, names: Names) -> OwnedPo
         maintenance_percent_per_year=Decimal(pool.maintenance_percent_per_year),
         residual_percent=Decimal(pool.residual_percent),
         other_usd_per_month=Decimal(pool.other_usd_per_month),
-    )
-
-
-def _pin(spec: InferenceScenarioSpec, names: Names) -> Pin | None:
-    written, custom = spec.select.pin, spec.model.custom
-    if written is None:
-        return None
-    model = written.model
-    if custom is not None:
-        if model is not None and model != custom.repository:
-            names.fault(
-                "spec.select.pin.model",
-                f'"{model}" is not the custom model',
-                f"leave it out, or write {custom.repository}",
-            )
-        model = custom.repository
-    elif model is not None:
-        model = names.model("spec.select.pin.model", model)
-    return Pin(
-        model=model,
-        quantization=written.quantization,
-        gpu=None if written.gpu is None else names.gpu("spec.select.pin.gpu", written.gpu),
-        gpus_per_replica=written.gpus_per_replica,
-        replicas=written.replicas,
-        max_num_seqs=written.max_num_seqs,
-        max_model_len=written.max_model_len,
-        engine=None if written.engine is None else written.engine.value.casefold(),
     )

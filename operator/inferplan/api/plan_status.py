@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from inferplan.api.figures import decimal_text, figure, mebibytes, percent, rounded, whole
+from inferplan.api.pins import from_decoding
+from inferplan.api.v1alpha1.pin import Execution, Modalities
 from inferplan.api.v1alpha1.plan import (
     CostStatus,
     LatencyStatus,
@@ -13,13 +15,14 @@ from inferplan.api.v1alpha1.plan import (
     PredictedStatus,
     RangeStatus,
     RemarkStatus,
+    SpeculativeStatus,
     TierStatus,
 )
 from inferplan.api.yaml_scalars import shorten
-from inferplan.domain.deployment import Cost, Placement
+from inferplan.domain.deployment import Cost, Placement, SpeculativeDecoding
 from inferplan.domain.estimate import Estimate, Latency, MemoryLedger, Range
 from inferplan.domain.plan import Plan
-from inferplan.domain.units import milliseconds
+from inferplan.domain.units import GIB, milliseconds
 
 LINE = 512
 TEXT = 4096
@@ -67,6 +70,8 @@ def memory_status(ledger: MemoryLedger) -> MemoryStatus:
         granted_mebibytes=mebibytes(ledger.granted_bytes),
         kv_pool_mebibytes=mebibytes(ledger.kv_pool_bytes),
         kv_pool_tokens=whole(ledger.kv_pool_tokens),
+        longest_context_tokens=ledger.longest_context_tokens,
+        full_length_sequences=figure(ledger.full_length_sequences),
         kv_bytes_per_token=whole(ledger.kv_bytes_per_token),
         percent=percent(total / capacity) if capacity else 0,
     )
@@ -135,6 +140,18 @@ def cost_status(cost: Cost) -> CostStatus:
     )
 
 
+def _speculative(decoding: SpeculativeDecoding | None) -> SpeculativeStatus | None:
+    if decoding is None:
+        return None
+    written = from_decoding(decoding)
+    return SpeculativeStatus(
+        method=written["method"],
+        tokens=written["tokens"],
+        acceptance_percent=written["acceptancePercent"],
+        model=written.get("model"),
+    )
+
+
 def plan_status(plan: Plan) -> PlanStatus:
     """Write a plan in full."""
     chosen, estimate = plan.configuration, plan.estimate
@@ -164,6 +181,11 @@ def plan_status(plan: Plan) -> PlanStatus:
         max_num_batched_tokens=chosen.max_num_batched_tokens,
         max_model_len=chosen.max_model_len,
         gpu_memory_percent=percent(chosen.gpu_memory_utilization),
+        execution=Execution.EAGER.value if chosen.engine.eager else None,
+        modalities=None if chosen.engine.text_only else Modalities.ALL.value,
+        cpu_offload_gib=chosen.engine.cpu_offload_bytes // GIB or None,
+        kv_offload_gib=chosen.engine.kv_offload_bytes // GIB or None,
+        speculative_decoding=_speculative(chosen.engine.speculative),
         memory=memory_status(estimate.memory),
         predicted=predicted_status(estimate),
         cost=cost_status(plan.cost),

@@ -14,6 +14,7 @@ from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.api.v1alpha1.status import Origin
 from inferplan.api.yaml_scalars import shorten
 from inferplan.domain.catalog import Catalog
+from inferplan.domain.deployment import ASSUMED_SPECULATIVE_ACCEPTANCE
 from inferplan.domain.errors import CatalogError, Fault
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind, Preset, PresetValue, UseCase
@@ -162,8 +163,12 @@ def _defaults(spec: Mapping[str, Any]) -> Iterator[tuple[str, str | int, str]]:
     if kind is LoadKind.OPEN_LOOP:
         yield "workload.burstiness", "1", "Poisson arrivals"
     yield "quality.quantization.lossy", "Allow", "nothing in the scenario asks to avoid it"
-    if "pin" not in spec.get("select", {}):
+    pin = spec.get("select", {}).get("pin")
+    if pin is None:
         yield "select.tier", "Recommended", "headroom for growth at the lowest cost"
+    elif "speculativeDecoding" in pin:
+        percent = round(100 * ASSUMED_SPECULATIVE_ACCEPTANCE)
+        yield "select.pin.speculativeDecoding.acceptancePercent", percent, "an assumption: it depends on the texts"
 
 
 def _add(

@@ -6,12 +6,13 @@ from decimal import Decimal
 from typing import Any
 
 from inferplan.api.figures import decimal_text
+from inferplan.api.pins import engine_name, from_pin
 from inferplan.api.v1alpha1 import API_VERSION, KIND, InferenceScenario
-from inferplan.api.v1alpha1.serving import EngineName, RemoteCode
+from inferplan.api.v1alpha1.serving import RemoteCode
 from inferplan.domain.hardware import OwnedPool
 from inferplan.domain.model import LayerKind, ModelSpec, Task
 from inferplan.domain.operation import Toleration
-from inferplan.domain.scenario import CustomModel, Lengths, LoadKind, Pin, Scenario, Workload
+from inferplan.domain.scenario import CustomModel, Lengths, LoadKind, Scenario, Workload
 from inferplan.domain.units import SECONDS_PER_MINUTE, milliseconds
 
 
@@ -32,7 +33,7 @@ def to_resource(scenario: Scenario) -> InferenceScenario:
         "budget": _budget(scenario),
         "engine": _engine(scenario),
         "deploy": _deploy(scenario.hardware.tolerations),
-        "select": {"tier": scenario.tier.value} if scenario.pin is None else {"pin": _pin(scenario.pin)},
+        "select": {"tier": scenario.tier.value} if scenario.pin is None else {"pin": from_pin(scenario.pin)},
         "growth": {"factors": list(scenario.growth_factors)},
         "headroomPercent": scenario.headroom_percent,
     }
@@ -202,15 +203,11 @@ def _budget(scenario: Scenario) -> dict[str, Any]:
     )
 
 
-def _engine_name(engine: str) -> str:
-    return next(name.value for name in EngineName if name.value.casefold() == engine)
-
-
 def _engine(scenario: Scenario) -> dict[str, Any]:
     engine = scenario.engine
     return _present(
         {
-            "allow": [_engine_name(name) for name in engine.allow],
+            "allow": [engine_name(name).value for name in engine.allow],
             "version": engine.version,
             "image": engine.image,
             "extraArgs": list(engine.extra_args),
@@ -227,18 +224,3 @@ def _deploy(tolerations: tuple[Toleration, ...]) -> dict[str, Any]:
         for item in tolerations
     ]
     return {"podTemplate": {"tolerations": rows}}
-
-
-def _pin(pin: Pin) -> dict[str, Any]:
-    return _present(
-        {
-            "model": pin.model,
-            "quantization": None if pin.quantization is None else pin.quantization.value,
-            "gpu": pin.gpu,
-            "gpusPerReplica": pin.gpus_per_replica,
-            "replicas": pin.replicas,
-            "maxNumSeqs": pin.max_num_seqs,
-            "maxModelLen": pin.max_model_len,
-            "engine": None if pin.engine is None else _engine_name(pin.engine),
-        }
-    )

@@ -25,17 +25,14 @@ def compare(
     price_book: Prices = None,
 ) -> None:
     """Compare scenarios: performance, memory, utilization, cost, growth and ownership."""
-    from inferplan.cli.inputs import read_asked, read_catalog, read_nodes
+    from inferplan.cli.inputs import plan_all, read_asked, read_catalog, read_nodes
     from inferplan.cli.resources import resources
-    from inferplan.pipeline import run
-    from inferplan.planner import Planner
     from inferplan.report.compare import comparison
 
     known = read_catalog(catalog, price_book)
     nodes = read_nodes(inventory, known)
-    planner = Planner(known)
     asked = read_asked(files, known)
-    outcomes = [run(one.resolved.scenario, known, inventory=nodes, planner=planner) for one in asked]
+    outcomes = plan_all(asked, known, nodes)
     found = comparison(outcomes)
     if output in {Format.JSON, Format.YAML}:
         write_data({**_data(found), "items": resources(asked, outcomes)}, output)

@@ -12,12 +12,16 @@ import typer
 from inferplan.api.convert import ResolvedScenario, to_scenario
 from inferplan.api.documents import ScenarioDocument, read_scenario_file, read_scenarios
 from inferplan.api.nodes import read_inventory_file
+from inferplan.api.operation import to_deploy
 from inferplan.api.price_book import read_price_book_file
 from inferplan.catalog import apply_price_book, load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.errors import Fault, InputError
+from inferplan.domain.plan import Outcome
 from inferplan.domain.scenario import Scenario, Tier
+from inferplan.pipeline import faults_of, run
+from inferplan.planner import Planner
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +35,12 @@ class Asked:
         """The scenario with another tier asked for; a pin that is written down has none to choose from."""
         stated = self.resolved.scenario
         return stated if tier is None or stated.pin is not None else replace(stated, tier=tier)
+
+    def placed(self, fault: Fault) -> Fault:
+        """A fault with the line of its field; what stands elsewhere (in the plan) keeps its name."""
+        where = fault.where
+        place = self.document.locate(where) if where.startswith("spec.") else f"{self.document.origin}: {where}"
+        return replace(fault, where=place)
 
 
 def read_catalog(overlay: Path | None, price_book: Path | None) -> Catalog:
@@ -69,9 +79,36 @@ def read_asked(files: Sequence[str], catalog: Catalog) -> tuple[Asked, ...]:
             continue
         for document in found.scenarios:
             try:
-                asked.append(Asked(document, to_scenario(document.resource, catalog, document.locate)))
+                one = Asked(document, to_scenario(document.resource, catalog, document.locate))
             except InputError as error:
                 faults.extend(error.faults)
+            else:
+                asked.append(one)
+                faults.extend(map(one.placed, faults_of(one.resolved.scenario, catalog)))
     if faults:
         raise InputError(faults)
     return tuple(asked)
+
+
+def plan_all(
+    asked: Sequence[Asked], catalog: Catalog, nodes: Inventory | None, tier: Tier | None = None
+) -> list[Outcome]:
+    """Plan scenarios.
+
+    Raises
+    ------
+    InputError
+        With the faults of all of them whose plans could not be put to work.
+    """
+    planner = Planner(catalog)
+    outcomes: list[Outcome] = []
+    faults: list[Fault] = []
+    for one in asked:
+        deploy = to_deploy(one.document.resource)
+        try:
+            outcomes.append(run(one.scenario(tier), catalog, inventory=nodes, planner=planner, deploy=deploy))
+        except InputError as error:
+            faults.extend(map(one.placed, error.faults))
+    if faults:
+        raise InputError(faults)
+    return outcomes

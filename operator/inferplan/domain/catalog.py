@@ -8,7 +8,7 @@ from inferplan.domain.calibration import Calibration
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec, Offering
 from inferplan.domain.model import ModelSpec, QuantizationMethod
-from inferplan.domain.scenario import Preset, QualityLevel
+from inferplan.domain.scenario import Pin, Preset, QualityLevel, Scenario
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,14 @@ class Catalog:
             if wanted in {name.casefold() for name in names}:
                 return gpu
         return None
+
+    def engines_for(self, scenario: Scenario) -> tuple[EngineSpec, ...]:
+        """Engines that a scenario may be planned with, in the version and started as it asks for."""
+        pin = scenario.pin or Pin()
+        wanted = set(scenario.engine.allow) if pin.engine is None else {pin.engine}
+        return tuple(
+            pin.applied_to(scenario.engine.applied_to(engine)) for engine in self.engines if engine.id in wanted
+        )
 
     def engine(self, engine_id: str) -> EngineSpec | None:
         """Find an engine by id, ignoring case."""

@@ -62,6 +62,10 @@ class MemoryLedger:
     """Tokens that one replica's pool holds."""
     sequences_held: int
     """Sequences at full length that the pool holds at once, whatever the batch limit."""
+    longest_context_tokens: int
+    """Largest ``max_model_len`` that starts: one such sequence fits the pool, and the model's positions."""
+    full_length_sequences: float
+    """Sequences of ``max_model_len`` that the pool holds at once."""
 
     @property
     def needed_bytes(self) -> float:

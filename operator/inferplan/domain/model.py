@@ -305,6 +305,8 @@ class ModelSpec:
     """Tokens of the largest image that the vision tower takes at once."""
     rotary_positions: int | None = None
     """Positions of the rotary embedding's table where a scaling stretches them beyond ``max_position_embeddings``."""
+    mtp_layers: int = 0
+    """Multi-token-prediction layers of the checkpoint that the engine can draft with; beyond ``params_total``."""
     not_sizable: str | None = None
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = field(default=())

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import TypeVar
 
 from inferplan.domain.cron import starts
-from inferplan.domain.deployment import EngineSpec, SpeculativeDecoding
+from inferplan.domain.deployment import Configuration, EngineSpec, SpeculativeDecoding
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.operation import Toleration
@@ -251,6 +251,27 @@ class Pin:
     cpu_offload_bytes: int | None = None
     kv_offload_bytes: int | None = None
     speculative: SpeculativeDecoding | None = None
+
+    @classmethod
+    def of(cls, chosen: Configuration) -> Pin:
+        """Ask for exactly what a configuration is; its context stays the scenario's."""
+        engine = chosen.engine
+        return cls(
+            model=chosen.model.id,
+            quantization=chosen.checkpoint.quantization,
+            gpu=chosen.gpu.id,
+            gpus_per_replica=chosen.gpus_per_replica,
+            replicas=chosen.replicas,
+            max_num_seqs=chosen.max_num_seqs,
+            kv_dtype=chosen.kv_dtype,
+            gpu_memory_utilization=engine.memory_fraction,
+            max_num_batched_tokens=engine.batched_tokens,
+            eager=engine.eager,
+            text_only=engine.text_only,
+            cpu_offload_bytes=engine.cpu_offload_bytes,
+            kv_offload_bytes=engine.kv_offload_bytes,
+            speculative=engine.speculative,
+        )
 
     def applied_to(self, engine: EngineSpec) -> EngineSpec:
         """Return the engine as it is started under this pin."""

@@ -243,6 +243,22 @@ def least_pool_bytes(table: ReplicaTable, max_model_len: Floats | float) -> Floa
     return (_blocks_admitted(table, max_model_len) + 1.0) * table.kv_block_bytes
 
 
+def longest_context(table: ReplicaTable, positions: float, max_num_seqs: Floats | float) -> Floats:
+    """Largest ``max_model_len`` of which one sequence fits the pool, up to the model's positions [tokens], shape (n,).
+
+    Zero where not even one block fits. Found by bisection, for no layout of the cache holds less of a shorter sequence.
+    """
+    pool = kv_pool_bytes(table, max_num_seqs)
+    low, high = np.zeros(len(table)), np.full(len(table), np.floor(positions))
+    fits = pool >= least_pool_bytes(table, high)
+    low = np.where(fits, high, low)
+    while np.any(high - low > 1.0):
+        middle = np.floor((low + high) / 2.0)
+        fits = pool >= least_pool_bytes(table, middle)
+        low, high = np.where(fits, middle, low), np.where(fits, high, middle)
+    return low
+
+
 def logs_by_length(version: str) -> bool:
     """Whether an engine of that version tells its pool by the length of a sequence; see :func:`kv_pool_tokens`."""
     release = release_of(version)

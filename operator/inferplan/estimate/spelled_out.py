@@ -18,6 +18,7 @@ from inferplan.estimate.memory import (
     activations_bytes,
     kv_pool_bytes,
     kv_pool_tokens,
+    longest_context,
     overhead_bytes,
     sequence_bytes_of,
 )
@@ -27,11 +28,15 @@ from inferplan.estimate.replica_load import ReplicaLoad
 Floats = NDArray[np.float64]
 
 
-def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: float | None = None) -> Estimate:
+def estimate(
+    table: ReplicaTable, load: ReplicaLoad, *, replicas: int, positions: int, items: float | None = None
+) -> Estimate:
     """Spell one row out for ``replicas`` equal replicas; ``table`` has exactly one row.
 
     Parameters
     ----------
+    positions
+        Longest sequence that the model was trained for [tokens].
     items
         Items of the whole batch run, for its duration.
     """
@@ -62,7 +67,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
     if load.task is Task.GENERATION:
         per_user = replace(per_user, high=max(min(per_user.high, 1.0 / float(tpot.mean[0])), per_user.expected))
     return Estimate(
-        memory=_ledger(table, load),
+        memory=_ledger(table, load, positions),
         ttft=latency(p.ttft, p.ttft_low, p.ttft_high, ttft, p.queueing),
         tpot=latency(p.tpot, p.tpot_low, p.tpot_high, tpot),
         e2e=latency(p.e2e, p.e2e_low, p.e2e_high, e2e, p.queueing),
@@ -80,7 +85,7 @@ def estimate(table: ReplicaTable, load: ReplicaLoad, *, replicas: int, items: fl
     )
 
 
-def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
+def _ledger(table: ReplicaTable, load: ReplicaLoad, positions: int) -> MemoryLedger:
     longest = min(load.max_model_len, load.isl_p95 + (load.osl_p95 if load.task is Task.GENERATION else 0))
     sequences = float(np.broadcast_to(load.max_num_seqs, (1,))[0])
     pool = float(kv_pool_bytes(table, sequences)[0])
@@ -97,4 +102,6 @@ def _ledger(table: ReplicaTable, load: ReplicaLoad) -> MemoryLedger:
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
         kv_pool_tokens=float(kv_pool_tokens(table, load.max_model_len, sequences)[0]),
         sequences_held=int(pool // max(one, 1.0)),
+        longest_context_tokens=int(longest_context(table, positions, sequences)[0]),
+        full_length_sequences=pool / max(float(sequence_bytes_of(table, float(load.max_model_len))[0]), 1.0),
     )

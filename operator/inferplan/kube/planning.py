@@ -16,7 +16,8 @@ from inferplan.api.convert import ResolvedScenario
 from inferplan.api.resolve import Resolved
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
-from inferplan.domain.model import Quantization
+from inferplan.domain.errors import InputError
+from inferplan.domain.model import Dtype, Quantization
 from inferplan.domain.plan import Outcome, Plan
 from inferplan.domain.scenario import HardwareSource, Pin, Scenario
 from inferplan.kube import heap, metrics
@@ -102,12 +103,12 @@ class Standing:
         """Tell whether a plan is this one, wherever it is placed."""
         return replace(Standing.of(plan), hash=self.hash, kinds=self.kinds) == self
 
-    @property
-    def pin(self) -> Pin | None:
-        """Ask for exactly this; None if the catalog no longer has the words for it."""
-        if self.quantization not in set(Quantization):
+    def pin(self, asked: Pin | None) -> Pin | None:
+        """Ask for exactly this, started as the scenario's own pin says; None if a name means nothing any more."""
+        if self.quantization not in set(Quantization) or self.kv_cache_type not in set(Dtype):
             return None
-        return Pin(
+        return replace(
+            asked or Pin(),
             model=self.model,
             quantization=Quantization(self.quantization),
             gpu=self.gpu,
@@ -116,6 +117,7 @@ class Standing:
             max_num_seqs=self.max_num_seqs,
             max_model_len=self.max_model_len,
             engine=self.engine.casefold(),
+            kv_dtype=Dtype(self.kv_cache_type),
         )
 
 
@@ -266,7 +268,7 @@ def _as_it_is_now(planner: Planner, catalog: Catalog, question: Question, standi
 
     Pods ask for what they ask for because of these machines: others that are cheaper are no reason to start anew.
     """
-    pin = standing.pin
+    pin = standing.pin(question.scenario.pin)
     if pin is None or not standing.kinds:
         return None
     hardware, inventory = question.scenario.hardware, question.inventory
@@ -277,7 +279,10 @@ def _as_it_is_now(planner: Planner, catalog: Catalog, question: Question, standi
         providers, regions, _, _ = (tuple(sorted(set(names))) for names in zip(*standing.kinds, strict=True))
         hardware = replace(hardware, providers=providers, regions=regions)
     pinned = replace(question.scenario, pin=pin, growth_factors=(), hardware=hardware)
-    found = run(pinned, catalog, inventory=inventory, planner=planner).chosen
+    try:
+        found = run(pinned, catalog, inventory=inventory, planner=planner).chosen
+    except InputError:  # it could be started once, and cannot as it is now
+        return None
     if found is None or not standing.deploys_the_same_as(found):
         return None
     return replace(found, hash=standing.hash, tier=question.scenario.tier)

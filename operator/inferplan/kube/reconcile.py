@@ -176,16 +176,16 @@ class Reconciler:
             self._inbox.add(key, facts.choice.look_again_s)
 
     async def _facts(self, body: Body, seen: View) -> Facts:
+        cluster = self._seen(body)
+        has_gpus = any(node.usable for node in cluster.inventory.nodes)
         try:
             read = self._read(body)
+            planned = await self._planning.plan(
+                seen.key, read.resolved, cluster.inventory if has_gpus else None, seen.standing
+            )
         except InputError as error:
             seen = replace(seen, faults=tuple(str(fault) for fault in error.faults))
             return Facts(seen, Choice(), self._compare(seen, None))
-        cluster = self._seen(body)
-        has_gpus = any(node.usable for node in cluster.inventory.nodes)
-        planned = await self._planning.plan(
-            seen.key, read.resolved, cluster.inventory if has_gpus else None, seen.standing
-        )
         seen = replace(
             seen,
             resource=read.resource,

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
+from inferplan.domain.deployment import ASSUMED_SPECULATIVE_ACCEPTANCE
 from inferplan.domain.model import WEIGHTS_BAND_PERCENT, Quantization, Task
 from inferplan.domain.operation import Toleration
 from inferplan.domain.plan import Plan, Recommendation
@@ -75,9 +76,14 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
         found.extend(_assumed_constants(catalog, plan))
         found.extend(_wide_weights(plan))
         found.extend(_assumed_of_pipelines(plan))
-    if plan is not None and scenario.task is Task.GENERATION:
+    decoding = None if plan is None else plan.configuration.engine.speculative
+    if decoding is not None:
         found.append(
-            f"speculative decoding: acceptance {what_ifs.ASSUMED_SPECULATIVE_ACCEPTANCE}, "
+            f"speculative decoding: {100 * decoding.acceptance:.0f} % of {decoding.tokens} drafted tokens are kept"
+        )
+    elif plan is not None and scenario.task is Task.GENERATION:
+        found.append(
+            f"speculative decoding: acceptance {ASSUMED_SPECULATIVE_ACCEPTANCE}, "
             f"{what_ifs.ASSUMED_DRAFT_TOKENS} drafted tokens, draft cost {what_ifs.ASSUMED_DRAFT_COST}"
         )
     work = scenario.workload

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from decimal import Decimal
 
 import numpy as np
 
-from inferplan.domain.deployment import Configuration, Cost, Placement
+from inferplan.domain.deployment import Configuration, Cost, EngineSpec, Placement
 from inferplan.domain.estimate import Estimate
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Miss, Plan, Remark, RemarkKind
@@ -67,7 +68,14 @@ def predict_plan(field: Field, scenario: Scenario, choice: Choice, load_factor: 
     """Predict one choice with all percentiles and ranges."""
     load = replica_load(scenario, choice.replicas, choice.max_num_seqs, load_factor)
     items = None if scenario.workload.items is None else scenario.workload.items * load_factor
-    return estimate(field.replica.take(np.array([choice.row])), load, replicas=choice.replicas, items=items)
+    model = field.shapes.weights[field.shapes.weight[choice.row]].model
+    return estimate(
+        field.replica.take(np.array([choice.row])),
+        load,
+        replicas=choice.replicas,
+        positions=model.max_position_embeddings,
+        items=items,
+    )
 
 
 def _cost(scenario: Scenario, predicted: Estimate, placements: tuple[Placement, ...]) -> Cost:
@@ -130,6 +138,21 @@ def _overrides(scenario: Scenario) -> tuple[str, ...]:
     return (*((asked.image,) if asked.image is not None else ()), *asked.extra_args)
 
 
+def _started_with(engine: EngineSpec) -> Iterator[str]:
+    """Tell how an engine is started where that is not how it starts by itself."""
+    if engine.eager:
+        yield "eager"
+    if not engine.text_only:
+        yield "all modalities"
+    if engine.cpu_offload_bytes:
+        yield f"weights offloaded {engine.cpu_offload_bytes}"
+    if engine.kv_offload_bytes:
+        yield f"KV cache offloaded {engine.kv_offload_bytes}"
+    if engine.speculative is not None:
+        draft = "" if engine.speculative.draft is None else engine.speculative.draft.id
+        yield f"drafted {engine.speculative.method} {engine.speculative.tokens} {draft}"
+
+
 def plan_hash(configuration: Configuration, placements: tuple[Placement, ...], overrides: tuple[str, ...] = ()) -> str:
     """Name what would be deployed: equal hashes deploy equal things, predictions and prices aside."""
     parts = (
@@ -148,6 +171,7 @@ def plan_hash(configuration: Configuration, placements: tuple[Placement, ...], o
         configuration.max_model_len,
         configuration.gpu_memory_utilization,
         configuration.replicas,
+        *_started_with(configuration.engine),
         *((p.provider, p.region, p.instance_type, p.count, str(p.terms)) for p in placements),
         *overrides,
     )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.deployment import EngineSpec
-from inferplan.domain.model import ModelSpec
+from inferplan.domain.model import Dtype, ModelSpec
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Pin, Scenario
 from inferplan.domain.units import GB
@@ -238,13 +238,18 @@ def _pinned(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
 
 
 def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
-    """Keep the pinned number of GPUs and, where all is pinned, the engine's own KV cache type."""
+    """Keep the pinned number of GPUs and KV cache type; where all else is pinned, that is the engine's own.
+
+    Both 16-bit types mean the one that the model computes in.
+    """
     if pin.gpus_per_replica is not None:
         gpus = (table.tp * table.pp).astype(np.float64)
         wanted = float(pin.gpus_per_replica)
         sieve.turn_down(ReasonCode.PIN_MISMATCH, gpus != wanted, "GPUs per replica", wanted, gpus)
-    if pin.is_full:
-        sieve.turn_down(ReasonCode.PIN_MISMATCH, table.kv > 0)
+    if pin.is_full or pin.kv_dtype is not None:
+        own = pin.kv_dtype in {None, Dtype.BFLOAT16, Dtype.FLOAT16}
+        others = np.array([dtype is not (None if own else pin.kv_dtype) for dtype in table.kv_dtypes])
+        sieve.turn_down(ReasonCode.PIN_MISMATCH, others[table.kv])
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,12 @@ def listed(values: tuple[str, ...]) -> str:
     return f"[{', '.join(values)}]"
 
 
+def longest_context(scenario: Scenario, plan: Plan, asked: int) -> int:
+    """Longest context that a plan's pool holds, below what was asked for and not below what the plan was made for."""
+    made_for = scenario.pin.max_model_len if scenario.pin and scenario.pin.max_model_len else scenario.context_tokens
+    return max(made_for, min(asked - 1, plan.estimate.memory.longest_context_tokens))
+
+
 def longest_request(scenario: Scenario) -> int:
     """Tokens of a long prompt with a long answer: no context may be shorter."""
     return scenario.workload.prompt.p95 + scenario.workload.output.p95

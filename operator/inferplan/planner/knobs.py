@@ -18,7 +18,7 @@ def knobs(scenario: Scenario) -> tuple[Knob, ...]:
     pin = scenario.pin
     means = (*hardware_knobs(scenario), *budget_knobs(scenario))
     if pin is not None and pin.is_full:
-        return (*pin_knobs(scenario, pin), *means)
+        return (*pin_knobs(scenario, pin), *context_knobs(scenario), *means)
     return (
         *(() if pin is None else pin_knobs(scenario, pin)),
         *latency_knobs(scenario),

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from inferplan.domain.model import Dtype
 from inferplan.domain.plan import Change, Plan
 from inferplan.domain.scenario import Pin, Scenario, Slo
-from inferplan.planner.knob import CONTEXT_GRAIN_TOKENS, Knob, Setting, longest_request
+from inferplan.planner.knob import CONTEXT_GRAIN_TOKENS, Knob, Setting, longest_context, longest_request
 
 WHOLE_PIN = "select.pin"
 
@@ -31,7 +32,9 @@ def pin_knobs(scenario: Scenario, pin: Pin) -> list[Knob]:
     """Every field of a pin, and the pin as a whole."""
     found = [_field_knob(scenario, pin, *choice) for choice in _CHOICES if getattr(pin, choice[1]) is not None]
     if pin.max_model_len is not None and pin.max_model_len > longest_request(scenario):
-        found.append(_context_knob(scenario, pin.max_model_len))
+        found.append(_context_knob(scenario, pin, pin.max_model_len))
+    if pin.kv_dtype is not Dtype.FP8 and (pin.is_full or pin.kv_dtype is not None):
+        found.append(_kv_type_knob(scenario, pin))
     everything = replace(scenario, pin=None)
     found.append(Knob(WHOLE_PIN, "set", everything, "cost", lambda open_, _: Setting("(unset)", open_, "no pin")))
     return found
@@ -53,16 +56,37 @@ def _field_knob(scenario: Scenario, pin: Pin, path: str, attribute: str, minimis
     return Knob(f"{WHOLE_PIN}.{path}", str(current), dropped, minimise, put_back, unasked=unasked)
 
 
-def _context_knob(scenario: Scenario, pinned: int) -> Knob:
-    """A shorter context; it is written as contextTokens too, which must not exceed it."""
+def _context_knob(scenario: Scenario, pin: Pin, pinned: int) -> Knob:
+    """The longest context that fits; it is written as contextTokens too, which must not exceed it.
+
+    Where all else is pinned, the plan for the longest request says how much longer its context could be.
+    """
 
     def put_back(open_: Scenario, plan: Plan) -> Setting:
-        del plan
-        length = open_.context_tokens
-        also = (Change("contextTokens", str(scenario.context_tokens), str(length)),)
-        return Setting(str(length), open_, f"maxModelLen {length}", also)
+        length = longest_context(open_, plan, pinned)
+        again = _with_length(open_, length)
+        kept = min(scenario.context_tokens, length)
+        also = (Change("contextTokens", str(scenario.context_tokens), str(kept)),)
+        return Setting(str(length), again, f"maxModelLen {length:,}", also if kept < scenario.context_tokens else ())
 
-    return Knob(f"{WHOLE_PIN}.maxModelLen", str(pinned), scenario, "length", put_back)
+    shortest = _with_length(scenario, longest_request(scenario))
+    dropped, minimise = (shortest, "cost") if pin.is_full else (scenario, "length")
+    return Knob(f"{WHOLE_PIN}.maxModelLen", str(pinned), dropped, minimise, put_back)
+
+
+def _with_length(scenario: Scenario, length: int) -> Scenario:
+    pin = replace(scenario.pin or Pin(), max_model_len=length)
+    return replace(scenario, context_tokens=min(scenario.context_tokens, length), pin=pin)
+
+
+def _kv_type_knob(scenario: Scenario, pin: Pin) -> Knob:
+    """A KV cache of 8 bits, which holds twice the tokens."""
+    dropped = replace(scenario, pin=replace(pin, kv_dtype=Dtype.FP8))
+    current = "the model's own" if pin.kv_dtype is None else pin.kv_dtype.value
+    to = Dtype.FP8.value
+    return Knob(
+        f"{WHOLE_PIN}.kvCacheType", current, dropped, "cost", lambda open_, _: Setting(to, open_, "fp8 KV cache")
+    )
 
 
 def with_length_share(scenario: Scenario, share: float) -> Scenario | None:
@@ -74,7 +98,7 @@ def with_length_share(scenario: Scenario, share: float) -> Scenario | None:
     length = max(least, length // CONTEXT_GRAIN_TOKENS * CONTEXT_GRAIN_TOKENS)
     if length >= pin.max_model_len:
         return None
-    return replace(scenario, context_tokens=length, pin=replace(pin, max_model_len=length))
+    return _with_length(scenario, length)
 
 
 def with_replicas_share(scenario: Scenario, share: float) -> Scenario | None:

@@ -216,7 +216,7 @@ class Planner:
 
     def _beyond_context(self, scenario: Scenario, inventory: Inventory | None) -> tuple[Rejection, ...]:
         """What else would stop a pin that already fails on its context: a person wants all of it at once."""
-        engines, wanted = self._engines(scenario), scenario.pin.model if scenario.pin else None
+        engines, wanted = self._catalog.engines_for(scenario), scenario.pin.model if scenario.pin else None
         custom = scenario.model.custom
         model = custom_model(custom, self._catalog) if custom else self._catalog.model(wanted or "")
         if model is None:
@@ -228,7 +228,7 @@ class Planner:
         return () if cheapest(found) is not None else turned_rejections(filtered, found)
 
     def _static_table(self, scenario: Scenario) -> StaticTable:
-        engines = self._engines(scenario)
+        engines = self._catalog.engines_for(scenario)
         custom = scenario.model.custom
         if custom is not None:
             model = custom_model(custom, self._catalog)
@@ -242,15 +242,6 @@ class Planner:
         while len(self._static) > 1 and sum(len(kept.code) for kept in self._static.values()) > _SHAPES_KEPT:
             del self._static[next(iter(self._static))]
         return table
-
-    def _engines(self, scenario: Scenario) -> tuple[EngineSpec, ...]:
-        pin = scenario.pin or Pin()
-        wanted = set(scenario.engine.allow) if pin.engine is None else {pin.engine}
-        return tuple(
-            pin.applied_to(scenario.engine.applied_to(engine))
-            for engine in self._catalog.engines
-            if engine.id in wanted
-        )
 
     def _supply(self, scenario: Scenario, inventory: Inventory | None) -> Supply:
         policy = scenario.hardware

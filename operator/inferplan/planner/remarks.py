@@ -135,6 +135,10 @@ def _latency(subject: Subject) -> Iterator[Remark]:
 
 def _memory(subject: Subject) -> Iterator[Remark]:
     memory = subject.estimate.memory
+    if subject.scenario.pin is not None:
+        longest, length = memory.longest_context_tokens, subject.configuration.max_model_len
+        at_once = f"{_plain(memory.full_length_sequences, 3)} sequences of {length:,} tokens fit at once"
+        yield _strength("LongestContext", f"longest context that fits: {longest:,} tokens; {at_once}")
     percent = memory_percent(subject.estimate)
     used = f"{memory.needed_bytes / GB:.1f} of {memory.capacity_bytes / GB:.1f} GB ({percent:.0f} %)"
     if percent >= TIGHT_FIT_PERCENT:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from decimal import Decimal
 
+from inferplan.domain.deployment import ASSUMED_SPECULATIVE_ACCEPTANCE
 from inferplan.domain.hardware import Terms
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Plan, WhatIf
@@ -14,8 +15,6 @@ from inferplan.domain.units import HOURS_PER_MONTH
 from inferplan.estimate.cost import break_even_utilization
 from inferplan.planner.remarks import unusual_spot_prices
 
-ASSUMED_SPECULATIVE_ACCEPTANCE = 0.7
-"""Share of drafted tokens accepted; published figures for EAGLE-3 and n-gram drafts range from 0.5 to 0.8."""
 ASSUMED_DRAFT_TOKENS = 3
 ASSUMED_DRAFT_COST = 0.10
 """Time of drafting one token over that of one step of the model."""
@@ -73,7 +72,8 @@ def _bound_by_memory(scenario: Scenario, plan: Plan) -> bool:
 
 def _speculative(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
     del best
-    if scenario.task is not Task.GENERATION or not _bound_by_memory(scenario, plan):
+    drafts = plan.configuration.engine.speculative is not None
+    if drafts or scenario.task is not Task.GENERATION or not _bound_by_memory(scenario, plan):
         return
     speedup = speculative_speedup(ASSUMED_SPECULATIVE_ACCEPTANCE, ASSUMED_DRAFT_TOKENS, ASSUMED_DRAFT_COST)
     before = plan.estimate.tpot.p50.expected * 1e3
@@ -118,7 +118,7 @@ def _spot(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
     policy = scenario.hardware
     if plan.source != "Market" or Terms.SPOT in policy.terms:
         return
-    same = replace(scenario, hardware=replace(policy, terms=(Terms.SPOT,)), pin=_pin(plan))
+    same = replace(scenario, hardware=replace(policy, terms=(Terms.SPOT,)), pin=Pin.of(plan.configuration))
     cheaper = best(same)
     if cheaper is None or cheaper.cost.per_hour >= plan.cost.per_hour:
         return
@@ -133,19 +133,6 @@ def _spot(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
             f"${plan.cost.per_hour:.2f}/h"
         ),
         cost_per_month=cheaper.cost.per_month,
-    )
-
-
-def _pin(plan: Plan) -> Pin:
-    """Everything that decides what runs."""
-    chosen = plan.configuration
-    return Pin(
-        model=chosen.model.id,
-        quantization=chosen.checkpoint.quantization,
-        gpu=chosen.gpu.id,
-        gpus_per_replica=chosen.gpus_per_replica,
-        replicas=chosen.replicas,
-        max_num_seqs=chosen.max_num_seqs,
     )
 
 

@@ -11,7 +11,15 @@ from inferplan.domain.plan import Change, Plan
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Lossy, Scenario
 from inferplan.domain.units import SECONDS_PER_MINUTE
-from inferplan.planner.knob import CONTEXT_GRAIN_TOKENS, Knob, Setting, listed, longest_request, without
+from inferplan.planner.knob import (
+    CONTEXT_GRAIN_TOKENS,
+    Knob,
+    Setting,
+    listed,
+    longest_context,
+    longest_request,
+    without,
+)
 
 _CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
 
@@ -146,17 +154,19 @@ def with_load_share(scenario: Scenario, share: float) -> Scenario | None:
 
 
 def context_knobs(scenario: Scenario) -> list[Knob]:
-    """A shorter context: the planner bisects for the longest one that works, so the fit is left to it."""
+    """The longest context that works: bisected for, and told by the plan itself where all else is pinned."""
     pinned = scenario.pin is not None and scenario.pin.max_model_len is not None
     if pinned or longest_request(scenario) >= scenario.context_tokens:
         return []
 
     def fit(open_: Scenario, plan: Plan) -> Setting:
-        del plan
-        return Setting(str(open_.context_tokens), open_, f"a context of {open_.context_tokens:,} tokens")
+        length = longest_context(open_, plan, scenario.context_tokens)
+        return Setting(str(length), replace(open_, context_tokens=length), f"a context of {length:,} tokens")
 
-    current = str(scenario.context_tokens)
-    return [Knob("contextTokens", current, scenario, "context", fit, ReasonCode.CONTEXT_OVER_MODEL_LIMIT)]
+    current, full = str(scenario.context_tokens), scenario.pin is not None and scenario.pin.is_full
+    shortest = replace(scenario, context_tokens=longest_request(scenario))
+    dropped, minimise = (shortest, "cost") if full else (scenario, "context")
+    return [Knob("contextTokens", current, dropped, minimise, fit, ReasonCode.CONTEXT_OVER_MODEL_LIMIT)]
 
 
 def with_context_share(scenario: Scenario, share: float) -> Scenario | None:

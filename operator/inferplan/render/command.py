@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inferplan.domain.errors import Fault
+from inferplan.domain.flags import Command, FlagList
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
 from inferplan.render.batch import BatchRun
 from inferplan.render.extra_args import extra_arguments
-from inferplan.render.flag_list import Command, FlagList
 from inferplan.render.flags import (
     Argument,
     tgi_flags,

@@ -7,13 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from inferplan.api.suggest import did_you_mean
 from inferplan.domain.errors import Fault
-from inferplan.render.flag_list import Command, Flag, FlagList, Owner
+from inferplan.domain.flags import Command, Flag, FlagList, Owner
 from inferplan.render.flags import Argument
 
 EXTRA_ARGS = "spec.engine.extraArgs"
 
 WHY_NOT: dict[Owner, tuple[str, str]] = {
-    Owner.PLAN: ("is decided by the plan", "say it in the scenario (select.pin, contextTokens, quality, hardware)"),
     Owner.POD: ("is decided by how the pod is wired", "leave it out"),
     Owner.SECRET: ("would show a secret in the pod's arguments", "name a Secret in spec.deploy"),
     Owner.CODE: (
@@ -57,7 +56,7 @@ def extra_arguments(
     for index, name, values in _grouped(words):
         where = f"{EXTRA_ARGS}[{index}]"
         flag = known.find(name)
-        fault = _fault(where, name, flag, known, remote_code=remote_code, command=command)
+        fault = _fault(where, name, values, flag, known, remote_code=remote_code, command=command)
         fault = fault or _value_fault(where, name, flag, values)
         if fault is None and flag is not None and "." not in name:
             fault = Fault(where, f"{flag.name} is given already", "leave it out") if flag.name in given else None
@@ -92,11 +91,20 @@ def _is_flag(word: str) -> bool:
 
 
 def _fault(
-    where: str, name: str, flag: Flag | None, known: FlagList, *, remote_code: bool, command: Command
+    where: str,
+    name: str,
+    values: tuple[str, ...],
+    flag: Flag | None,
+    known: FlagList,
+    *,
+    remote_code: bool,
+    command: Command,
 ) -> Fault | None:
     if flag is None:
-        near = did_you_mean(name, known.names)
-        return Fault(where, f'{known.engine} {known.version} has no flag "{name}"', near)
+        instead = known.gone(name) or did_you_mean(name, known.names)
+        return Fault(where, f'{known.engine} {known.version} has no flag "{name}"', instead)
+    if flag.owner is Owner.PLAN:
+        return Fault(where, f"{flag.name} is decided by the plan", flag.fix(values))
     if not name.startswith("--"):
         return Fault(where, f'"{name}" is a short spelling', f"write {flag.name}")
     if command not in flag.commands:

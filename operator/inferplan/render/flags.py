@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inferplan.domain.deployment import Configuration
-from inferplan.domain.model import Dtype, Task
+from inferplan.domain.deployment import Configuration, EngineSpec, SpeculativeDecoding
+from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
+from inferplan.domain.units import GIB
 from inferplan.render.timing import Timing
 
 HTTP_PORT = 8000
@@ -65,9 +67,45 @@ def vllm_engine_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
     if chosen.checkpoint.made_while_loading and chosen.method.flag is not None:
         yield Argument("--quantization", (chosen.method.flag,))
     yield Argument("--kv-cache-dtype", (kv_cache_value(chosen) or "auto",))
+    yield from _vllm_start(chosen.engine)
     # On by default where the model can; asked for only where the prediction counts on it.
     if scenario.workload.shared_prefix_tokens and scenario.task is Task.GENERATION:
         yield Argument("--enable-prefix-caching")
+
+
+def _vllm_start(engine: EngineSpec) -> Iterator[Argument]:
+    """Flags for a start that is not the engine's own.
+
+    Notes
+    -----
+    ``--cpu-offload-gb`` counts GiB of each GPU, ``--kv-offloading-size`` GiB of all GPUs of a replica together
+    (vLLM 0.33.0, vllm/config/offload.py, vllm/config/cache.py).
+    """
+    if engine.eager:
+        yield Argument("--enforce-eager")
+    if engine.cpu_offload_bytes:
+        yield Argument("--cpu-offload-gb", (_gib(engine.cpu_offload_bytes),))
+    if engine.kv_offload_bytes:
+        yield Argument("--kv-offloading-size", (_gib(engine.kv_offload_bytes),))
+    if engine.speculative is not None:
+        yield Argument("--speculative-config", (json.dumps(_speculative(engine.speculative)),))
+
+
+def _gib(size_bytes: int) -> str:
+    return format(size_bytes / GIB, "g")
+
+
+def _speculative(decoding: SpeculativeDecoding) -> dict[str, str | int]:
+    found: dict[str, str | int] = {"method": decoding.method.value, "num_speculative_tokens": decoding.tokens}
+    if decoding.draft is not None:
+        found["model"] = _sixteen_bit(decoding.draft)
+    return found
+
+
+def _sixteen_bit(model: ModelSpec) -> str:
+    """Name the repository of a model's 16-bit weights, or of those that there are."""
+    wide = {Quantization.BF16, Quantization.FP16}
+    return next((c.repository for c in model.checkpoints if c.quantization in wide), model.checkpoints[0].repository)
 
 
 def vllm_server_flags(plan: Plan, scenario: Scenario, times: Timing) -> Iterator[Argument]:
@@ -127,5 +165,10 @@ def tgi_flags(plan: Plan, times: Timing) -> Iterator[Argument]:
     kv_value = kv_cache_value(chosen)
     if kv_value is not None:
         yield Argument("--kv-cache-dtype", (kv_value,))
+    if chosen.engine.eager:
+        yield Argument("--cuda-graphs", ("0",))
+    # The launcher drafts from repetitions wherever the checkpoint brings no Medusa heads.
+    if chosen.engine.speculative is not None:
+        yield Argument("--speculate", (str(chosen.engine.speculative.tokens),))
     yield Argument("--graceful-termination-timeout", (str(times.drain_s),))
     yield Argument("--usage-stats", ("off",))

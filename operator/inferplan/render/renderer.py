@@ -14,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from inferplan._assets import asset_folder
 from inferplan.domain.cluster import Inventory
-from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.errors import DefectError, Fault, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.operation import Deploy
@@ -24,7 +23,8 @@ from inferplan.render.batch import BatchRun, batch_run, is_batch
 from inferplan.render.checks import check
 from inferplan.render.command import CommandLine, command_line
 from inferplan.render.context import Context, make_context
-from inferplan.render.flag_list import FlagList, read_flag_list
+from inferplan.render.flag_list import flags_of, template_folder
+from inferplan.render.refusals import limit_faults, missing_to_deploy
 
 SERVING = ("deployment", "service", "poddisruptionbudget")
 """Templates of a server, in the order in which its objects are applied."""
@@ -63,8 +63,13 @@ def render(
     batch = None
     if is_batch(scenario) and deploy.batch is not None:
         batch = batch_run(plan, scenario, deploy.batch, context.timing)
-    command, faults = command_line(plan, scenario, context.timing, flag_list(folder), batch)
-    faults = (*_refusals(context), *faults)
+    command, faults = command_line(plan, scenario, context.timing, flags_of(plan.configuration.engine), batch)
+    faults = (
+        *_refusals(context),
+        *missing_to_deploy(scenario, deploy),
+        *limit_faults(plan, scenario, context.room),
+        *faults,
+    )
     if faults:
         raise UnrenderableError(faults)
     found = tuple(_manifest(_template(folder, name), context, command, batch) for name in _templates(batch))
@@ -80,29 +85,6 @@ def _templates(batch: BatchRun | None) -> tuple[str, ...]:
     return ("job" if batch.schedule is None else "cronjob",)
 
 
-def template_folder(engine: EngineSpec) -> Path:
-    """Find the folder with the templates and flags of an engine's version (``vllm/0.33.x``)."""
-    folder = asset_folder("templates") / engine.id / f"{'.'.join(engine.version.split('.')[:2])}.x"
-    if not folder.is_dir():
-        known = ", ".join(sorted(path.name for path in folder.parent.glob("*") if path.is_dir()))
-        raise UnrenderableError(
-            [
-                Fault(
-                    "spec.engine.version",
-                    f"there are no templates for {engine.name} {engine.version}",
-                    f"known: {known}",
-                )
-            ]
-        )
-    return folder
-
-
-@functools.cache
-def flag_list(folder: Path) -> FlagList:
-    """Read the flags of an engine's version, once."""
-    return read_flag_list(folder)
-
-
 def _refusals(context: Context) -> Iterator[Fault]:
     chosen = context.chosen
     if chosen.pp_size > 1:
@@ -112,21 +94,6 @@ def _refusals(context: Context) -> Iterator[Fault]:
             " and only replicas within one node can be deployed yet",
             "pin fewer gpusPerReplica, or allow a GPU with more memory",
         )
-    if chosen.engine.id == "vllm" and chosen.max_num_seqs > chosen.max_num_batched_tokens:
-        yield Fault(
-            "spec.select.pin.maxNumSeqs",
-            f"{chosen.max_num_seqs} sequences do not fit a step of {chosen.max_num_batched_tokens} tokens,"
-            f" and {chosen.engine.name} refuses that",
-            f"pin at most {chosen.max_num_batched_tokens}",
-        )
-    if is_batch(context.scenario) and context.deploy.batch is None:
-        yield Fault(
-            "spec.deploy.batch",
-            "a batch run needs to know where its items are",
-            "name a volume: batch: {volumeRef: {name: items}}",
-        )
-    if is_batch(context.scenario) and chosen.engine.id != "vllm":
-        yield Fault("spec.engine.allow", f"{chosen.engine.name} has no batch runner", "allow vLLM")
 
 
 @functools.cache

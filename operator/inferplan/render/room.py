@@ -61,6 +61,9 @@ class Room:
     cpu_millicores: int
     memory_bytes: int
     shared_memory_bytes: int
+    """0 for a single GPU, which shares nothing."""
+    offload_limit_bytes: int | None = None
+    """Memory of a machine that goes with the pod's GPUs; None where nobody says what the machine has."""
     weights_disk_bytes: int = 0
     disk_needed_bytes: int = 0
     disk_bytes: int = 0
@@ -121,10 +124,12 @@ def room(plan: Plan, nodes: tuple[GpuNode, ...], *, on_volume: bool = False) -> 
     shared = SHARED_MEMORY_BYTES_PER_GPU * gpus if gpus > 1 else 0
     weights = plan.estimate.memory.weights_bytes * gpus
     cpu = (CPUS_BESIDE_GPUS + gpus) * 1000
-    memory = max(LEAST_MEMORY_BYTES, math.ceil(weights * ASSUMED_WEIGHTS_IN_MEMORY)) + shared
+    offloaded = offloaded_bytes(chosen)
+    memory = max(LEAST_MEMORY_BYTES, math.ceil(weights * ASSUMED_WEIGHTS_IN_MEMORY)) + shared + offloaded
     shares = [_node_share(node, gpus) for node in nodes] or [_share(place, gpus) for place in plan.cost.placements]
     fitting_cpu = min([cpu, *(share[0] for share in shares if share[0] is not None)])
-    fitting_memory = min([memory, *(share[1] for share in shares if share[1] is not None)])
+    limit = min((share[1] for share in shares if share[1] is not None), default=None)
+    fitting_memory = memory if limit is None else max(offloaded, min(memory, limit))
     weights_disk = 0 if on_volume else _mebibytes(weight_file_bytes(plan) * ASSUMED_BESIDE_WEIGHTS + GIB)
     disk = weights_disk + ASSUMED_CACHES_BYTES + ASSUMED_TMP_BYTES + ASSUMED_WRITTEN_BYTES
     disks = [_disk_share(node, chosen) for node in nodes if node.disk_allocatable_bytes]
@@ -132,6 +137,7 @@ def room(plan: Plan, nodes: tuple[GpuNode, ...], *, on_volume: bool = False) -> 
         cpu_millicores=max(fitting_cpu // 100 * 100, LEAST_MILLICORES),
         memory_bytes=max(fitting_memory // MIB * MIB, LEAST_REQUEST_BYTES),
         shared_memory_bytes=shared,
+        offload_limit_bytes=limit,
         weights_disk_bytes=weights_disk,
         disk_needed_bytes=disk,
         disk_bytes=min(disk, max(disks, default=0) // MIB * MIB) if nodes else disk,
@@ -147,6 +153,11 @@ def _disk_share(node: GpuNode, chosen: Configuration) -> int:
     """Disk of a node for one of the replicas that it may hold."""
     replicas = min(chosen.replicas, max(1, node.gpus_allocatable // chosen.gpus_per_replica))
     return (node.disk_allocatable_bytes or 0) // max(1, replicas)
+
+
+def offloaded_bytes(chosen: Configuration) -> int:
+    """Machine memory that the engine of one replica pins for weights and KV cache, beyond what loading takes."""
+    return chosen.engine.cpu_offload_bytes * chosen.gpus_per_replica + chosen.engine.kv_offload_bytes
 
 
 def _node_share(node: GpuNode, gpus: int) -> tuple[int | None, int | None]:

@@ -12,6 +12,7 @@ from inferplan.domain.reasons import REASON_TEXT, Rejection
 from inferplan.domain.scenario import LoadKind
 from inferplan.report import numbers
 from inferplan.report.outline import Report, Section, Table
+from inferplan.report.started_with import started_with
 
 SIGNS = {RemarkKind.STRENGTH: "✅", RemarkKind.CAUTION: "⚠️", RemarkKind.COST: "💰"}
 ADVICE = {"StartWith": "Start with", "ScaleUp": "Scale up", "ScaleDown": "Scale down", "Avoid": "Avoid"}
@@ -66,6 +67,10 @@ def _tiers(outcome: Outcome) -> Section:
     plans = outcome.tiers
     names = tuple(_tier(plan) + (" ←" if plan is outcome.chosen and len(plans) > 1 else "") for plan in plans)
     rows = [(name, *(values(plan) for plan in plans)) for name, values in _ROWS]
+    settings = started_with(outcome.scenario.pin)
+    if settings:
+        at = next(index for index, row in enumerate(rows) if row[0] == "KV cache")
+        rows.insert(at + 1, ("Started with", *(settings for _ in plans)))
     if outcome.scenario.workload.kind is LoadKind.OFFLINE:
         rows = [row for row in rows if row[0] not in _SERVING_ONLY]
     else:

@@ -50,6 +50,8 @@ def make_estimate(**overrides: Any) -> Estimate:
             kv_bytes_per_token=524_288.0,
             kv_pool_tokens=114_000.0,
             sequences_held=80,
+            longest_context_tokens=4096,
+            full_length_sequences=55.5,
         ),
         ttft=latency(0.42),
         tpot=latency(0.008333333333),

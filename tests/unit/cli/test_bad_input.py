@@ -221,3 +221,53 @@ def test_a_misused_option_ends_with_usage(cli: Cli, examples: Path, arguments: t
     clean(ended)
     assert ended.code == 2
     assert ended.out + ended.err
+
+
+@pytest.mark.parametrize("command", ["plan", "render", "compare", "explain", "simulate"])
+def test_arguments_that_are_not_the_users_are_refused_by_every_command(cli: Cli, tmp_path: Path, command: str) -> None:
+    path = tmp_path / "chat.yaml"
+    path.write_text(
+        "apiVersion: inferplan.dev/v1alpha1\nkind: InferenceScenario\nmetadata: {name: chat}\nspec:\n"
+        "  useCase: Chatbot\n  engine:\n    extraArgs:\n"
+        "      - --seed=1\n      - --kv-cache-dtype=fp8\n      - --nope\n"
+    )
+    ended = cli(command, path)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{path}:9: spec.engine.extraArgs[1]: --kv-cache-dtype is decided by the plan" in ended.err
+    assert "use spec.select.pin.kvCacheType" in ended.err
+    assert f'{path}:10: spec.engine.extraArgs[2]: vllm 0.33.0 has no flag "--nope"' in ended.err
+
+
+def test_an_engine_that_nobody_knows_is_refused_with_those_that_are_known(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "chat.yaml"
+    path.write_text(
+        "apiVersion: inferplan.dev/v1alpha1\nkind: InferenceScenario\nmetadata: {name: chat}\nspec:\n"
+        '  useCase: Chatbot\n  engine: {version: "0.1.0"}\n'
+    )
+    ended = cli("plan", path)
+    assert ended.code == 2
+    assert f"{path}:6: spec.engine.version: there are no templates for vLLM 0.1.0 (known: 0.33.x)" in ended.err
+
+
+def test_a_plan_that_the_engine_would_refuse_is_no_answer(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "chat.yaml"
+    path.write_text(
+        "apiVersion: inferplan.dev/v1alpha1\nkind: InferenceScenario\nmetadata: {name: chat}\nspec:\n"
+        "  useCase: Chatbot\n  workload: {sharedPrefixTokens: 100}\n"
+        "  engine: {extraArgs: [--no-enable-prefix-caching]}\n"
+    )
+    ended = cli("plan", path)
+    assert (ended.code, ended.out) == (2, "")
+    assert f"{path}:7: spec.engine.extraArgs[0]: --enable-prefix-caching is given already" in ended.err
+
+
+def test_a_batch_run_without_its_items_is_planned_and_cautioned(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "nightly.yaml"
+    path.write_text(
+        "apiVersion: inferplan.dev/v1alpha1\nkind: InferenceScenario\nmetadata: {name: nightly}\nspec:\n"
+        "  useCase: BatchClassification\n"
+    )
+    ended = cli("plan", path)
+    assert ended.code == 0
+    assert "cannot be deployed yet: spec.deploy.batch: a batch run needs to know where its items are" in ended.out
+    assert cli("render", path).code == 2

@@ -14,7 +14,7 @@ from inferplan.api.nodes import read_inventory_file
 from inferplan.api.operation import to_deploy
 from inferplan.catalog import load_catalog
 from inferplan.pipeline import manifests, run
-from inferplan.render import to_yaml
+from inferplan.render.manifest_text import to_yaml
 from tests.unit.cli.conftest import Cli
 
 HEAD = "apiVersion: inferplan.dev/v1alpha1\nkind: InferenceScenario\n"

@@ -119,7 +119,7 @@ def test_where_others_hold_everything_it_is_said_what_would_do(planner: Planning
 
 def test_a_standing_plan_of_another_version_is_none(planner: Planning) -> None:
     stands = standing_after(ask(planner, cluster(l4("a"))))
-    assert replace(stands, quantization="INT3").pin is None
+    assert replace(stands, quantization="INT3").pin(None) is None
     assert Standing.read({"hash": "x"}) is None
     found = ask(planner, cluster(l4("a")), replace(stands, hash="other", quantization="INT3"))
     assert found.held is None

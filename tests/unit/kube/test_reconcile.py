@@ -14,7 +14,7 @@ from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Inbox
 from inferplan.kube.reconcile import Reconciler
 from inferplan.kube.world import World
-from tests.builders import make_catalog
+from tests.unit.api.catalogs import make_api_catalog
 from tests.unit.kube.views import make_body
 
 WRONG: dict[str, Any] = {"model": {"allow": ["nobody/nothing"]}}
@@ -43,13 +43,15 @@ class Server:
         return body
 
 
-def looked_at(server: Server, for_s: float = 0.2) -> Server:
+def looked_at(server: Server, for_s: float = 0.2, **spec: Any) -> Server:
+    spec = spec or {"model": {"allow": ["nobody/nothing"]}}
+
     async def look() -> None:
         inbox = Inbox()
         client = cast("Client", server)
         world = World(client, (), inbox)
-        reconciler = Reconciler(client, world, inbox, make_catalog())
-        body = make_body(**server.spec)
+        reconciler = Reconciler(client, world, inbox, make_api_catalog())
+        body = make_body(**{**server.spec, **spec})
         body["metadata"]["resourceVersion"] = "1"
         world.see_scenario(body)
         running = asyncio.create_task(reconciler.run())
@@ -86,6 +88,32 @@ def test_a_schedule_that_cannot_be_kept_is_told_in_the_status(schedule: dict[str
     (status,) = looked_at(Server(spec={"workload": load})).statuses
     assert status["conditions"][0]["reason"] == "InvalidSpec"
     assert any(fault in condition["message"] for condition in status["conditions"])
+
+
+INSTEAD = 'use spec.select.pin.gpuMemoryUtilization: "0.95"'
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"engine": {"version": "0.1.0"}}, "spec.engine.version: there are no templates for vLLM 0.1.0"),
+        (
+            {"engine": {"extraArgs": ["--seed=1", "--gpu-memory-utilization=0.95"]}},
+            f"spec.engine.extraArgs[1]: --gpu-memory-utilization is decided by the plan ({INSTEAD})",
+        ),
+        (
+            {"workload": {"sharedPrefixTokens": 100}, "engine": {"extraArgs": ["--no-enable-prefix-caching"]}},
+            "spec.engine.extraArgs[0]: --enable-prefix-caching is given already",
+        ),
+    ],
+)
+def test_a_spec_that_no_plan_could_be_rendered_for_is_invalid_and_stalled(spec: dict[str, Any], said: str) -> None:
+    (status,) = looked_at(Server(), for_s=2.0, **spec).statuses
+    conditions = {row["type"]: row for row in status["conditions"]}
+    assert (conditions["SpecValid"]["status"], conditions["SpecValid"]["reason"]) == ("False", "InvalidSpec")
+    assert said in conditions["SpecValid"]["message"]
+    assert conditions["Stalled"]["status"] == "True"
+    assert not status.get("plan")
 
 
 def test_the_status_of_a_scenario_that_is_gone_is_not_written_again() -> None:

@@ -13,7 +13,7 @@ from inferplan.domain.manifest import Manifest
 from inferplan.domain.operation import BatchFiles, Deploy, Identity
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import EnginePolicy, LoadKind, Scenario, Schedule
-from inferplan.render import render
+from inferplan.render.renderer import render
 from tests.builders import make_engine, make_scenario, make_workload
 from tests.unit.api.outcomes import make_cost, make_plan
 

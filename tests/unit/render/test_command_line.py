@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
 from inferplan.domain.model import Checkpoint, Dtype, Quantization, Task
 from inferplan.domain.scenario import EnginePolicy, Schedule
 from inferplan.render import batch_driver
-from tests.builders import make_method, make_model, make_scenario, make_workload
+from tests.builders import make_engine, make_method, make_model, make_scenario, make_workload
 from tests.unit.render.plans import (
     configured,
     container,
@@ -145,6 +146,54 @@ def test_a_cache_of_8_bits_is_named_as_each_engine_spells_it() -> None:
     assert flag(container(rendered(tgi(plan)))["args"], "--kv-cache-dtype") == "fp8_e4m3fn"
 
 
+DRAFT = SpeculativeDecoding(SpeculativeMethod.DRAFT_MODEL, 3, 0.7, make_model(id="small/one"))
+GIB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("started", "words"),
+    [
+        ({"eager": True}, ["--enforce-eager"]),
+        ({"cpu_offload_bytes": 10 * GIB}, ["--cpu-offload-gb=10"]),
+        ({"kv_offload_bytes": 48 * GIB}, ["--kv-offloading-size=48"]),
+        (
+            {"speculative": SpeculativeDecoding(SpeculativeMethod.NGRAM, 4, 0.7)},
+            ['--speculative-config={"method": "ngram", "num_speculative_tokens": 4}'],
+        ),
+        (
+            {"speculative": SpeculativeDecoding(SpeculativeMethod.MTP, 1, 0.7)},
+            ['--speculative-config={"method": "mtp", "num_speculative_tokens": 1}'],
+        ),
+        (
+            {"speculative": DRAFT},
+            [f'--speculative-config={{"method": "draft_model", "num_speculative_tokens": 3, "model": "{MODEL}"}}'],
+        ),
+    ],
+)
+def test_a_start_that_is_not_the_engines_own_is_said(started: dict[str, Any], words: list[str]) -> None:
+    plain = container(rendered())["args"]
+    found = container(rendered(configured(engine=make_engine(**started))))["args"]
+    assert [word for word in found if word not in plain] == words
+
+
+def test_tgi_starts_eager_and_drafts_from_repetitions() -> None:
+    plan = tgi()
+    decoding = SpeculativeDecoding(SpeculativeMethod.NGRAM, 4, 0.7)
+    engine = replace(plan.configuration.engine, eager=True, speculative=decoding)
+    found = container(rendered(configured(plan, engine=engine)))["args"]
+    assert [word for word in found if word not in container(rendered(plan))["args"]] == [
+        "--cuda-graphs=0",
+        "--speculate=4",
+    ]
+
+
+def test_a_draft_is_loaded_from_its_16_bit_weights() -> None:
+    stored = (Checkpoint("small/one-FP8", "fp8", Quantization.FP8), Checkpoint("small/one", "bf16", Quantization.BF16))
+    draft = replace(DRAFT, draft=make_model(checkpoints=stored))
+    args = container(rendered(configured(engine=make_engine(speculative=draft))))["args"]
+    assert '"model": "small/one"' in next(word for word in args if word.startswith("--speculative-config"))
+
+
 def test_prefix_caching_is_asked_for_where_the_prediction_counts_on_it() -> None:
     shared = make_scenario(workload=make_workload(shared_prefix_tokens=100))
     assert "--enable-prefix-caching" in container(rendered(scenario=shared))["args"]
@@ -170,12 +219,12 @@ def test_a_scheduled_run_keeps_to_its_time_zone_and_window() -> None:
 
 
 def test_the_users_own_flags_come_last() -> None:
-    scenario = with_engine(extra_args=("--max_num_partial", "--enforce-eager"))
+    scenario = with_engine(extra_args=("--max_num_partial", "--enable-log-requests"))
     with pytest.raises(Exception, match="max_num_partial"):
         rendered(scenario=scenario)
-    scenario = with_engine(extra_args=("--enforce_eager", "--seed", "7", "--compilation-config.level=3"))
+    scenario = with_engine(extra_args=("--enable_log_requests", "--seed", "7", "--compilation-config.level=3"))
     assert container(rendered(scenario=scenario))["args"][-3:] == [
-        "--enforce-eager",
+        "--enable-log-requests",
         "--seed=7",
         "--compilation-config.level=3",
     ]

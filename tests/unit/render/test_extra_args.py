@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from inferplan._assets import asset_folder
+from inferplan.domain.flags import FlagList
 from inferplan.render.extra_args import extra_arguments
-from inferplan.render.flag_list import FlagList, read_flag_list
+from inferplan.render.flag_list import read_flag_list
 from inferplan.render.flags import Argument
 
 VLLM = read_flag_list(asset_folder("templates") / "vllm" / "0.33.x")
@@ -22,7 +23,7 @@ def refusals(*words: str, known: FlagList = VLLM, remote_code: bool = False) -> 
     ("words", "expected"),
     [
         (["--seed=7"], [Argument("--seed", ("7",))]),
-        (["--seed", "7", "--enforce-eager"], [Argument("--seed", ("7",)), Argument("--enforce-eager")]),
+        (["--seed", "7", "--enable-log-requests"], [Argument("--seed", ("7",)), Argument("--enable-log-requests")]),
         (["--no-enable-chunked-prefill"], [Argument("--no-enable-chunked-prefill")]),
         (["--max_log_len=10"], [Argument("--max-log-len", ("10",))]),
         (["--allowed-media-domains", "a.example", "b.example"], [
@@ -42,12 +43,15 @@ def test_what_the_engine_has_is_passed_on(words: list[str], expected: list[Argum
         (["--max-num-seq=4"], 'extraArgs[0]: vllm 0.33.0 has no flag "--max-num-seq" (did you mean "--max-num-seqs"'),
         (["--swap-space=4"], 'has no flag "--swap-space"'),
         (["--enforce"], 'has no flag "--enforce"'),  # the engine takes abbreviations; we do not
-        (["-tp", "2"], '"-tp" is a short spelling (write --tensor-parallel-size)'),
+        (["-cc", "{}"], '"-cc" is a short spelling (write --compilation-config)'),
+        (["-tp", "2"], "--tensor-parallel-size is decided by the plan (use spec.select.pin.gpusPerReplica"),
+        (["--device=cuda"], 'has no flag "--device" (leave it out: it is found automatically)'),
+        (["--max-num-queued-tokens=8q"], '"8q" is no whole number'),
         (["--seed"], "--seed needs a value"),
         (["--seed=x"], '--seed: "x" is no whole number'),
         (["--watermark=x"], '--watermark: "x" is no number'),
         (["--seed", "1", "2"], '--seed takes one value, "2" is one too many'),
-        (["--enforce-eager=true"], '--enforce-eager is a switch and takes no value, "true" was given'),
+        (["--enable-log-requests=true"], '--enable-log-requests is a switch and takes no value, "true" was given'),
         (["--uvicorn-log-level=loud"], '"loud" is not one of critical, debug'),
         (["--compilation-config={level"], "is no JSON"),
         (["7"], 'has no flag "7"'),
@@ -103,10 +107,33 @@ def test_code_from_elsewhere_needs_the_explicit_policy(word: str) -> None:
     assert refusals(word, remote_code=True) == []
 
 
+@pytest.mark.parametrize(
+    ("word", "instead"),
+    [
+        ("--gpu-memory-utilization=0.95", 'use spec.select.pin.gpuMemoryUtilization: "0.95"'),
+        ("--device-memory-utilization=0.5", 'use spec.select.pin.gpuMemoryUtilization: "0.5"'),
+        ("--kv_cache_dtype=fp8", "use spec.select.pin.kvCacheType: bfloat16, float16 or fp8"),
+        ("--max-model-len=16K", "use spec.contextTokens, or spec.select.pin.maxModelLen: 16384"),
+        ("--max-model-len=auto", "use spec.contextTokens, or spec.select.pin.maxModelLen: auto"),
+        ("--max-num-seqs=many", "use spec.select.pin.maxNumSeqs: …"),
+        ("--enforce-eager", "use spec.select.pin.execution: Eager"),
+        ("--language-model-only", "use spec.select.pin.modalities: Text, which is the default"),
+        ("--data-parallel-size=2", "use spec.select.pin.replicas: 2"),
+        ("--speculative-config.method=ngram", "use spec.select.pin.speculativeDecoding"),
+    ],
+)
+def test_a_flag_of_the_plan_names_the_field_to_use_instead(word: str, instead: str) -> None:
+    assert refusals(word)[0].endswith(f"is decided by the plan ({instead})")
+
+
+def test_numbers_for_people_and_listed_numbers_are_taken() -> None:
+    assert refusals("--max-num-queued-tokens=8k", "--max-lora-rank=16") == []
+
+
 def test_no_flag_hides_among_the_values_of_another() -> None:
-    assert "short spelling" in refusals("--allowed-media-domains", "a.example", "-q", "fp8")[0]
-    assert "short spelling" in refusals("--allowed-media-domains", "a.example", "-tp=8")[0]
-    assert 'no flag "--"' in refusals("--enforce-eager", "--", "other/model")[0]
+    assert "decided by the plan" in refusals("--allowed-media-domains", "a.example", "-q", "fp8")[0]
+    assert "decided by the plan" in refusals("--allowed-media-domains", "a.example", "-tp=8")[0]
+    assert 'no flag "--"' in refusals("--enable-log-requests", "--", "other/model")[0]
 
 
 def test_a_negative_number_is_a_value() -> None:

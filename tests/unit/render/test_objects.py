@@ -13,9 +13,10 @@ from inferplan.domain.manifest import Manifest
 from inferplan.domain.model import Task
 from inferplan.domain.operation import Deploy, Identity, ModelCache, PodAdditions, SecretKey
 from inferplan.domain.plan import Plan
-from inferplan.render import render, to_yaml
 from inferplan.render.checks import check
 from inferplan.render.context import make_context
+from inferplan.render.manifest_text import to_yaml
+from inferplan.render.renderer import render
 from tests.builders import make_engine, make_model, make_scenario
 from tests.unit.api.outcomes import make_cost, make_plan
 from tests.unit.render.plans import (
@@ -198,7 +199,9 @@ def test_a_replica_over_several_nodes_is_refused_with_its_reason() -> None:
 
 
 def test_more_sequences_than_tokens_in_a_step_are_refused() -> None:
-    with pytest.raises(UnrenderableError, match=r"maxNumSeqs: 4096 sequences do not fit .* \(pin at most 2048\)"):
+    with pytest.raises(
+        UnrenderableError, match=r"maxNumSeqs: 4096 sequences do not fit .* \(pin at most 2048, or raise"
+    ):
         rendered(configured(max_num_seqs=4096, max_num_batched_tokens=2048))
 
 

@@ -10,13 +10,15 @@ from typing import Any
 import pytest
 
 from inferplan.domain.cluster import GpuNode, Inventory
+from inferplan.domain.errors import UnrenderableError
 from inferplan.domain.model import Checkpoint, Quantization
 from inferplan.domain.operation import Deploy, ModelCache
 from inferplan.domain.plan import Plan
 from inferplan.domain.units import GIB
+from inferplan.render.refusals import plan_faults
 from inferplan.render.room import room
 from inferplan.render.timing import timing, weight_file_bytes
-from tests.builders import make_model
+from tests.builders import make_engine, make_model, make_scenario
 from tests.unit.api.outcomes import latency, make_estimate, make_plan
 from tests.unit.render.plans import (
     configured,
@@ -155,6 +157,30 @@ def test_compiled_graphs_lie_beside_the_weights_where_that_volume_can_be_written
     # what is linked in place stays in the pod
     for name in ("DG_JIT_CACHE_DIR", "HF_MODULES_CACHE"):
         assert environment(rendered(plan, CACHED))[name].startswith("/home/inference/")
+
+
+def offloading(cpu_gib: int, kv_gib: int, tp_size: int = 1) -> Plan:
+    engine = make_engine(cpu_offload_bytes=cpu_gib * GIB, kv_offload_bytes=kv_gib * GIB)
+    return configured(engine=engine, tp_size=tp_size)
+
+
+def test_what_is_offloaded_is_asked_for_beyond_what_loading_takes() -> None:
+    found = room(in_cluster(offloading(10, 16, tp_size=2)), (make_node(),))
+    plain = room(in_cluster(configured(tp_size=2)), (make_node(),))
+    assert found.memory_bytes - plain.memory_bytes == (2 * 10 + 16) * GIB  # weights per GPU, cache per replica
+
+
+def test_memory_that_a_machine_does_not_have_is_refused_when_planning_and_when_rendering() -> None:
+    small = placed(offloading(0, 20), vcpus=4, memory_gib=16.0)
+    (fault,) = plan_faults(small, make_scenario())
+    assert str(fault) == (
+        "spec.select.pin.kvOffloadGib: a replica offloads 20 GiB to its machine, and 13 GiB of it go with"
+        " 1 H100 80GB SXM (offload less, or allow machines with more memory)"
+    )
+    with pytest.raises(UnrenderableError, match="offloads 20 GiB"):
+        rendered(small)
+    assert plan_faults(placed(offloading(0, 20), vcpus=4, memory_gib=64.0), make_scenario()) == ()
+    assert plan_faults(placed(offloading(0, 20)), make_scenario()) == ()  # nobody says what the machine has
 
 
 def test_one_gpu_shares_no_memory() -> None:

@@ -31,6 +31,11 @@ class MemoryStatus(StatusModel):
     granted_mebibytes: WholeNumber = Field(description="Share of the capacity that the engine takes.")
     kv_pool_mebibytes: WholeNumber = Field(description="KV cache that the engine really allocates.")
     kv_pool_tokens: WholeNumber = Field(description="Tokens that the KV cache of one replica holds.")
+    longest_context_tokens: WholeNumber = Field(
+        description="Largest maxModelLen with which the engine starts: one sequence that fills the KV cache, or all of"
+        " the model's positions."
+    )
+    full_length_sequences: Figure = Field(description="Sequences of maxModelLen that the KV cache holds at once.")
     kv_bytes_per_token: WholeNumber = Field(description="KV cache of one token on one GPU [bytes].")
     percent: WholeNumber = Field(description="totalMebibytes of capacityMebibytes [percent].")
 
@@ -124,6 +129,15 @@ class MissStatus(StatusModel):
     unit: Line = Field(description="Unit of both.")
 
 
+class SpeculativeStatus(StatusModel):
+    """Tokens drafted for each step."""
+
+    method: Line = Field(description="Ngram, Mtp or DraftModel.")
+    tokens: WholeNumber = Field(description="Tokens drafted for each step.")
+    acceptance_percent: WholeNumber = Field(description="Share of them that the model is taken to keep [percent].")
+    model: Line | None = Field(default=None, description="Draft model.")
+
+
 class PlanStatus(StatusModel):
     """A configuration with everything predicted and priced."""
 
@@ -152,6 +166,17 @@ class PlanStatus(StatusModel):
     max_num_batched_tokens: WholeNumber = Field(description="Token budget of one step.")
     max_model_len: WholeNumber = Field(description="Longest sequence [tokens].")
     gpu_memory_percent: WholeNumber = Field(description="Share of the GPU's memory that the engine takes [percent].")
+    execution: Line | None = Field(default=None, description="Eager, where no CUDA graphs are recorded.")
+    modalities: Line | None = Field(default=None, description="All, where more than the text part is loaded.")
+    cpu_offload_gib: WholeNumber | None = Field(
+        default=None, description="Weights of each GPU that stay in the machine's memory [GiB]."
+    )
+    kv_offload_gib: WholeNumber | None = Field(
+        default=None, description="Machine memory of a replica that keeps KV cache [GiB]."
+    )
+    speculative_decoding: SpeculativeStatus | None = Field(
+        default=None, description="How several tokens are drafted for each step."
+    )
     memory: MemoryStatus = Field(description="Memory of one GPU.")
     predicted: PredictedStatus = Field(description="What is predicted at the modelled load.")
     cost: CostStatus = Field(description="What it costs.")

@@ -13,6 +13,7 @@ Item = TypeVar("Item")
 AMOUNT_PATTERN = r"^(0|[1-9][0-9]{0,11})([.][0-9]{1,9})?$"
 YEARS_PATTERN = r"^[1-9][0-9]?([.][0-9]{1,2})?$"
 PUE_PATTERN = r"^[1-9]([.][0-9]{1,3})?$"
+SHARE_PATTERN = r"^(0[.]([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])|1([.]0{1,4})?)$"
 NAME_PATTERN = r"^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$"
 REPOSITORY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+$"
 CRON_PATTERN = (
@@ -29,6 +30,7 @@ PATTERN_HINTS: dict[str, str] = {
     AMOUNT_PATTERN: 'a decimal in quotes that is not negative, for example "2.50"',
     YEARS_PATTERN: 'years from "1" to "99.99" in quotes, for example "5"',
     PUE_PATTERN: 'a factor from "1" to "9.999" in quotes, for example "1.25"',
+    SHARE_PATTERN: 'a share above 0 and up to 1 in quotes, with four digits at most, for example "0.95"',
     NAME_PATTERN: "at most 52 lower-case letters, digits and dashes, a letter first",
     REPOSITORY_PATTERN: "a repository such as Qwen/Qwen3-8B",
     CRON_PATTERN: 'five cron fields, for example "0 2 * * *", or a word such as @daily',

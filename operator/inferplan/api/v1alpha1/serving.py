@@ -7,25 +7,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from inferplan.api.v1alpha1.scalars import (
-    IMAGE_PATTERN,
-    MAXIMUM_TOKENS,
-    VERSION_PATTERN,
-    Name,
-    Relaxed,
-    Rule,
-    SpecModel,
-    rules,
-)
-from inferplan.domain.model import Quantization
+from inferplan.api.v1alpha1.pin import EngineName, Pin
+from inferplan.api.v1alpha1.scalars import IMAGE_PATTERN, VERSION_PATTERN, Relaxed, Rule, SpecModel, rules
 from inferplan.domain.scenario import Tier
-
-
-class EngineName(enum.StrEnum):
-    """Engines by the names people use."""
-
-    VLLM = "vLLM"
-    TGI = "TGI"
 
 
 class RemoteCode(enum.StrEnum):
@@ -77,25 +61,6 @@ class Engine(SpecModel):
         default=RemoteCode.DENY,
         description="Whether code from the model's repository may run (trust-remote-code).",
     )
-
-
-class Pin(SpecModel):
-    """Evaluate exactly this; what is left out is still chosen. A full pin is obeyed if it can run at all."""
-
-    model: Name | None = Field(default=None, description="Catalog model, or the repository of model.custom.")
-    quantization: Relaxed[Quantization] | None = Field(default=None, description="Weight format.")
-    gpu: Name | None = Field(default=None, description="GPU, by any name that the catalog knows.")
-    gpus_per_replica: Annotated[int, Field(ge=1, le=1024)] | None = Field(
-        default=None, description="GPUs of one engine instance (tensor x pipeline parallel)."
-    )
-    replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(default=None, description="Engine instances.")
-    max_num_seqs: Annotated[int, Field(ge=1, le=65_536)] | None = Field(
-        default=None, description="Most sequences that one replica runs at once (its batch limit)."
-    )
-    max_model_len: Annotated[int, Field(ge=1, le=MAXIMUM_TOKENS)] | None = Field(
-        default=None, description="Longest sequence, prompt and output together [tokens]."
-    )
-    engine: Relaxed[EngineName] | None = Field(default=None, description="Engine.")
 
 
 class Select(SpecModel):

@@ -143,6 +143,7 @@ class Model(Sourced):
     vision_params: Count = 0
     image_tokens: Count = 0
     rotary_positions: Positive | None = None
+    mtp_layers: Count = 0
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
     same_shape: list[Name] = Field(default_factory=list)
@@ -182,6 +183,7 @@ class Model(Sourced):
             vision_params=self.vision_params,
             image_tokens=self.image_tokens,
             rotary_positions=self.rotary_positions,
+            mtp_layers=self.mtp_layers,
             not_sizable=self.not_sizable,
             notes=tuple(self.notes),
             sources=self.domain_sources(),

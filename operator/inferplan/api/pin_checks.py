@@ -1,0 +1,66 @@
+"""What cannot be meant in a pin, whatever the catalog knows: what excludes each other, and what an engine cannot do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from inferplan.api.contradiction import Contradiction
+from inferplan.api.v1alpha1.pin import EngineName, Pin, SpeculativeMethod
+from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
+from inferplan.domain.model import Task
+
+_PIN = "spec.select.pin"
+_VLLM_ONLY = f"leave it out, or write {_PIN}.engine: vLLM"
+
+
+def pin_makes_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
+    """Check that the settings of a pin go together, and that the engine has them."""
+    pin = spec.select.pin
+    if pin is None:
+        return
+    engines = possible_engines(spec)
+    yield from _batch_fits(pin, engines)
+    yield from _speculative(pin, spec.task)
+    if EngineName.TGI in engines:
+        yield from _beyond_tgi(pin)
+
+
+def possible_engines(spec: InferenceScenarioSpec) -> frozenset[EngineName]:
+    """Engines that a plan may come to: the pinned one, or those that are allowed."""
+    pin = spec.select.pin
+    return frozenset(spec.engine.allow if pin is None or pin.engine is None else (pin.engine,))
+
+
+def _batch_fits(pin: Pin, engines: frozenset[EngineName]) -> Iterator[Contradiction]:
+    sequences, tokens = pin.max_num_seqs, pin.max_num_batched_tokens
+    if EngineName.VLLM in engines and sequences is not None and tokens is not None and sequences > tokens:
+        yield Contradiction(
+            f"{_PIN}.maxNumSeqs",
+            f"{sequences} sequences do not fit a step of {tokens} tokens, one of which each of them takes",
+            f"pin at most {tokens}, or raise maxNumBatchedTokens",
+        )
+
+
+def _speculative(pin: Pin, task: Task | None) -> Iterator[Contradiction]:
+    decoding, here = pin.speculative_decoding, f"{_PIN}.speculativeDecoding"
+    if decoding is None:
+        return
+    drafts = decoding.method is SpeculativeMethod.DRAFT_MODEL
+    if drafts and decoding.model is None:
+        yield Contradiction(f"{here}.model", "method DraftModel needs one", "name a smaller model of the same family")
+    if not drafts and decoding.model is not None:
+        yield Contradiction(f"{here}.model", f"method {decoding.method} drafts without a model", "leave it out")
+    if task is Task.CLASSIFICATION:
+        yield Contradiction(here, "a classifier generates nothing, so there is nothing to draft", "leave it out")
+
+
+def _beyond_tgi(pin: Pin) -> Iterator[Contradiction]:
+    """Yield what text-generation-launcher has no argument for."""
+    for name, value in (("cpuOffloadGib", pin.cpu_offload_gib), ("kvOffloadGib", pin.kv_offload_gib)):
+        if value is not None:
+            yield Contradiction(f"{_PIN}.{name}", "TGI keeps neither weights nor KV cache on the host", _VLLM_ONLY)
+    decoding = pin.speculative_decoding
+    if decoding is not None and decoding.method is not SpeculativeMethod.NGRAM:
+        yield Contradiction(
+            f"{_PIN}.speculativeDecoding.method", f"TGI has no {decoding.method}, only Ngram", _VLLM_ONLY
+        )
