@@ -195,7 +195,7 @@ def test_parameters_agree_with_the_architecture(found: ModelSpec) -> None:
         shared = found.moe.shared_intermediate_size * max(1, found.moe.shared_experts)
         mlp += found.moe.matrices_per_expert * experts * found.hidden_size * (routed + shared)
     outer = found.vocab_size * found.hidden_size * (1 if found.tie_word_embeddings else 2)
-    assert attention + mlp + outer + found.extra_params == pytest.approx(found.params_total, rel=0.02)
+    assert attention + mlp + outer == pytest.approx(found.params_total, rel=0.02)
 
 
 @pytest.mark.parametrize(
@@ -240,3 +240,30 @@ def test_engines_keep_their_rules() -> None:
     assert (vllm.memory_fraction, vllm.min_compute_capability, vllm.kv_block_tokens) == (0.92, 75, 16)
     assert vllm.default_batched_tokens == ((0.0, 2048), (70.0, 8192), (160.0, 16384))
     assert (tgi.memory_fraction, tgi.chosen_only_on_request) == (0.90, True)
+    assert "archived on 2026-03-21" in tgi.notes[0]
+
+
+def test_every_pinned_commit_has_its_source() -> None:
+    pinned = 0
+    for model in CATALOG.models:
+        urls = {source.url for source in model.sources if "checkpoints.revision" in source.fields}
+        for checkpoint in model.checkpoints:
+            if checkpoint.revision is not None:
+                pinned += 1
+                assert f"https://huggingface.co/{checkpoint.repository}/tree/{checkpoint.revision}" in urls
+                urls.discard(f"https://huggingface.co/{checkpoint.repository}/tree/{checkpoint.revision}")
+        assert not urls, f"{model.id}: sources without their commit"
+    assert pinned >= 67
+
+
+def test_tgi_runs_neither_on_blackwell_nor_on_arm() -> None:
+    tgi, vllm = CATALOG.engine("tgi"), CATALOG.engine("vllm")
+    assert tgi is not None
+    assert vllm is not None
+    ours = [gpu for gpu in CATALOG.gpus if gpu.vendor == "nvidia"]
+    runs = {gpu.id for gpu in ours if not tgi.why_not_on(gpu)}
+    assert {"a10g", "a100-80gb-sxm", "l4", "l40s", "h100-80gb-sxm", "h200-141gb-sxm"} <= runs
+    assert not {"t4", "b200", "b300", "rtx-5090", "rtx-pro-6000", "gh200-96gb", "gb200", "gb300"} & runs
+    arm = {gpu.id for gpu in ours if gpu.host_architecture == "arm64"}
+    assert arm == {"gh200-96gb", "gb200", "gb300"}
+    assert all(not vllm.why_not_on(gpu) for gpu in ours if (gpu.compute_capability or 0) >= 75)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -184,6 +187,10 @@ def test_statuses_pass_the_crd() -> None:
         assert list(violations(schema, status_document(outcome_to_status(outcome)))) == []
 
 
+CRON_RULE = (
+    "cron takes minute 0-59, hour 0-23, day of month 1-31, month 1-12 or JAN-DEC,"
+    " day of week 0-6 or SUN-SAT (Sunday is 0), and steps of at least 1"
+)
 REFUSED = {
     "state the load once: either concurrentUsers or requestsPerSecond": (
         'workload: {concurrentUsers: 1, requestsPerSecond: "1"}'
@@ -196,6 +203,7 @@ REFUSED = {
     "deadlineMinutes and schedule belong to a batch run (items)": (
         'workload: {requestsPerSecond: "1", deadlineMinutes: 1}'
     ),
+    CRON_RULE: 'workload: {items: 5, deadlineMinutes: 1, schedule: {cron: "0 24 * * *"}}',
     "sharedPrefixTokens must not exceed promptTokens.mean: the prefix is part of the prompt": (
         "workload: {sharedPrefixTokens: 10, promptTokens: {mean: 5, p95: 6}}"
     ),
@@ -260,6 +268,52 @@ def test_every_rule_has_an_example() -> None:
 def test_what_a_rule_refuses_conversion_refuses_too(spec: str) -> None:
     document = read_scenarios(f"{HEAD}spec:\n  useCase: Chatbot\n  {spec}\n", "chat.yaml").scenarios[0]
     with pytest.raises(InputError):
+        to_scenario(document.resource, make_api_catalog(), document.locate)
+
+
+SCHEDULES = {
+    "0 2 * * *": True,
+    "*/15 8-17 1,15 JAN-mar MON-FRI": True,
+    "? ? ? ? ?": True,
+    " 05  02 31 12 6 ": True,
+    "5/10 0 * * 1/2": True,
+    "@daily": True,
+    "@every 1h30m": True,
+    "@every .5h": True,
+    "60 * * * *": False,
+    "0 24 * * *": False,
+    "0 0 0 * *": False,
+    "0 0 32 * *": False,
+    "0 0 * 13 *": False,
+    "0 0 * * 7": False,
+    "*/0 * * * *": False,
+    "*/00 * * * *": False,
+    "1,,2 * * * *": False,
+    "0-60 * * * *": False,
+    "*-5 * * * *": False,
+    "0 0 L * *": False,
+    "0 0 * *": False,
+    "0 0 * * * *": False,
+    "": False,
+    "@reboot": False,
+    "@every -1h": False,
+    "@every 1d": False,
+    "TZ=UTC 0 0 * * *": False,
+}
+"""Schedules, and whether the CRD takes them."""
+
+
+@pytest.mark.parametrize(("cron", "taken"), SCHEDULES.items())
+def test_the_crd_takes_the_schedules_that_conversion_takes(cron: str, taken: bool) -> None:  # noqa: FBT001
+    schedule = dict(schemas(resource_schema()))[".spec.workload.schedule"]
+    (rule,) = schedule["x-kubernetes-validations"]
+    numbers = rule["rule"].split("matches('")[1].removesuffix("')")
+    fits = re.search(schedule["properties"]["cron"]["pattern"], cron) is not None
+    assert (fits and (cron.startswith("@") or re.search(numbers, cron) is not None)) is taken
+    workload = {"items": 5, "deadlineMinutes": 1, "schedule": {"cron": cron}}
+    text = f"{HEAD}spec:\n  useCase: Chatbot\n  workload: {json.dumps(workload)}\n"
+    with contextlib.nullcontext() if taken else pytest.raises(InputError, match=r"schedule\.cron"):
+        document = read_scenarios(text, "chat.yaml").scenarios[0]
         to_scenario(document.resource, make_api_catalog(), document.locate)
 
 

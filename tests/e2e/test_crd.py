@@ -123,6 +123,13 @@ RULES = [
         {"workload": {"items": 1000, "deadlineMinutes": 60, "schedule": {"cron": "0 1 * * *"}}},
     ),
     Rule(
+        "spec.workload.schedule",
+        "cron takes minute 0-59, hour 0-23, day of month 1-31, month 1-12 or JAN-DEC,"
+        " day of week 0-6 or SUN-SAT (Sunday is 0), and steps of at least 1",
+        {"workload": {"items": 1000, "deadlineMinutes": 60, "schedule": {"cron": "0 24 * * *"}}},
+        {"workload": {"items": 1000, "deadlineMinutes": 60, "schedule": {"cron": "0 23 * JAN-MAR MON,*/2"}}},
+    ),
+    Rule(
         "spec.workload",
         "sharedPrefixTokens must not exceed promptTokens.mean: the prefix is part of the prompt",
         {"workload": {"promptTokens": PROMPT, "sharedPrefixTokens": 501}},

@@ -98,6 +98,16 @@ WISHES: dict[str, dict[str, Any]] = {
         "useCase": "BatchClassification",
         "workload": {"items": 5 * 10**8, "deadlineMinutes": 15, "schedule": NIGHTLY},
     },
+    "a run that must end before the next one starts": {
+        "useCase": "BatchClassification",
+        "workload": {"items": 10**9, "deadlineMinutes": 15, "schedule": {"cron": "*/20 * * * *"}},
+        "hardware": {"maximumGpus": 4},
+    },
+    "a daily run with too little time": {
+        "useCase": "BatchClassification",
+        "workload": {"items": 10**8, "deadlineMinutes": 5, "schedule": {"cron": "@daily"}},
+        "hardware": {"maximumGpus": 4},
+    },
     "few users, a large model and small GPUs": {
         "useCase": "Chatbot",
         "workload": {"concurrentUsers": 5, "thinkTimeSeconds": 0},

@@ -143,7 +143,7 @@ def test_no_step_beats_bandwidth_or_arithmetic(
 @given(MODELS, st.sampled_from([1, 2, 4, 8]))
 def test_the_pool_never_exceeds_what_the_grant_leaves(of: tuple[ModelSpec, int], tp: int) -> None:
     table = table_of([make_gpu()], of[0], tp)
-    least = table.granted_bytes - table.weights_bytes - table.step_activations_bytes - table.overhead_bytes
+    least = table.granted_bytes - table.weights_bytes - table.step_activations_bytes - table.context_bytes
     assert kv_pool_bytes(table, 1.0)[0] <= max(least[0], 0.0)
 
 

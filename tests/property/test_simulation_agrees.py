@@ -100,7 +100,8 @@ def draw(kind: LoadKind, seed: int) -> Draw:
     if kind is LoadKind.OPEN_LOOP:
         amount = float(chance.uniform(0.1, 0.65) * saturation(table, load(1.0))[0])
     else:
-        held = kv_pool_tokens(table, 1.0)[0] / (prompt + output)  # no more: what is put back has no closed form
+        whole = prompt + output
+        held = kv_pool_tokens(table, whole, 1.0)[0] / whole  # no more: what is put back has no closed form
         amount = float(chance.integers(1, max(2, int(min(slots / 2, held / 2)))))
     closed = predict(table, load(amount))
     traffic = draw_traffic(

@@ -5,16 +5,17 @@ Neither tool knows the hardware, so GPU, parallel sizes and engine release are f
 
 References
 ----------
-.. [1] vLLM, ``vllm/benchmarks/serve.py`` (``result_json``); the format as written there, read on 2026-11-25.
+.. [1] vLLM, ``vllm/benchmarks/serve.py`` (``result_json``); the format as written there, of release 0.33.0.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from typing import Any
+from datetime import date
+from typing import Any, TypeGuard
 
-from inferplan.accuracy.guidellm_report import is_report, read_report
+from inferplan.accuracy.guidellm_report import figure, is_report, read_report
 from inferplan.accuracy.runs import COLUMNS, LoadType, Run, make_run
 from inferplan.domain.errors import Fault, InputError
 
@@ -71,36 +72,65 @@ def _documents(data: bytes, origin: str) -> Iterator[dict[str, Any]]:
 
 def _served(result: dict[str, Any]) -> Iterator[dict[str, str]]:
     """Cells of one ``vllm bench serve`` result; nothing if it is none."""
-    completed = _number(result.get("completed"))
-    if "model_id" not in result or not completed:
+    if not isinstance(result.get("model_id"), str) or "completed" not in result:
         return
+    completed = _number(result["completed"]) or 0.0
     cells = {name: str(result[name]) for name in COLUMNS if isinstance(result.get(name), (str, int, float))}
-    cells |= {"engine": cells.get("engine", "vllm"), "model": str(result["model_id"])}
+    cells |= {"engine": cells.get("engine", "vllm"), "model": result["model_id"], "latency_metric": "tpot"}
     cells["date"] = _date(str(result.get("date", "")))
-    cells |= _load(result)
+    cells |= _requests(result, completed)
+    cells |= _load(result, cells["requests"])
+    cells["unusable"] = _unusable(result)
     for total, column in (("total_input_tokens", "input_tokens"), ("total_output_tokens", "output_tokens")):
         amount = _number(result.get(total))
-        if amount is not None:
+        if amount is not None and completed:
             cells[column] = repr(amount / completed)
     for key, column in (("output_throughput", "output_tok_s_total"), ("request_throughput", "req_s")):
-        cells[column] = _cell(result.get(key))
+        cells[column] = figure(result.get(key))
     for short, prefix in _LATENCIES.items():
         for statistic, ours in _STATISTICS.items():
-            cells[f"{prefix}_{ours}"] = _cell(result.get(f"{statistic}_{short}_ms"))
-    yield {**cells, "latency_metric": "tpot"}
+            cells[f"{prefix}_{ours}"] = figure(result.get(f"{statistic}_{short}_ms"))
+    yield cells
 
 
-def _load(result: dict[str, Any]) -> dict[str, str]:
-    """Rate, requests in flight, or everything at once; how many requests there were goes into the notes."""
-    requests = _number(result.get("num_prompts")) or _number(result.get("completed")) or 0.0
+def _unusable(result: dict[str, Any]) -> str:
+    """Why a result cannot be compared with a prediction, as far as only its own keys tell."""
+    strategy = result.get("ramp_up_strategy")
+    if strategy:
+        ends = f"from {result.get('ramp_up_start_rps')} to {result.get('ramp_up_end_rps')} requests/s"
+        return f"no steady load: {strategy} ramp-up {ends}"
+    if "spec_decode_acceptance_rate" in result:
+        return "speculative decoding is not predicted for measured runs"
+    shape = result.get("burstiness", 1.0)
+    if _number(result.get("request_rate")) is not None and not _is_shape(shape):
+        return f"burstiness {shape} is not a number above 0"
+    return ""
+
+
+def _requests(result: dict[str, Any], completed: float) -> dict[str, str]:
+    """Requests sent and failed. Results before ``failed`` was written tell the latter by the difference."""
+    failed = _number(result.get("failed")) or 0.0
+    if "failed" not in result:
+        failed = max((_number(result.get("num_prompts")) or completed) - completed, 0.0)
+    return {"requests": repr(completed + failed), "requests_failed": repr(failed)}
+
+
+def _load(result: dict[str, Any], requests: str) -> dict[str, str]:
+    """Rate, requests in flight, or everything at once."""
     rate, most = _number(result.get("request_rate")), _number(result.get("max_concurrency"))
-    notes = f"{requests:.0f} requests"
     if rate is not None:
-        notes += f"; at most {most:.0f} requests in flight" if most is not None else ""
-        return {"load_type": LoadType.OPEN_LOOP, "load_value": repr(rate), "notes": notes}
+        # Gaps follow a gamma distribution of that shape; they are equal if it is infinite (get_request in serve.py).
+        shape = result.get("burstiness", 1.0)
+        scv = repr(1.0 / shape) if _is_shape(shape) else ""
+        load = {"load_type": LoadType.OPEN_LOOP, "load_value": repr(rate), "arrival_scv": scv}
+        return load if most is None else {**load, "max_in_flight": repr(most)}
     if most is not None:
-        return {"load_type": LoadType.CLOSED_LOOP, "load_value": repr(most), "notes": notes}
-    return {"load_type": LoadType.OFFLINE, "load_value": repr(requests), "notes": notes}
+        return {"load_type": LoadType.CLOSED_LOOP, "load_value": repr(most)}
+    return {"load_type": LoadType.OFFLINE, "load_value": requests}
+
+
+def _is_shape(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and value > 0
 
 
 def _number(value: object) -> float | None:
@@ -112,11 +142,9 @@ def _number(value: object) -> float | None:
     return found if 0.0 < found < float("inf") else None
 
 
-def _cell(value: object) -> str:
-    found = _number(value)
-    return "" if found is None else repr(found)
-
-
 def _date(stamp: str) -> str:
-    """``20261125-...`` as a date."""
-    return f"{stamp[:4]}-{stamp[4:6]}-{stamp[6:8]}" if stamp[:8].isdigit() else stamp
+    """``20261125-101112`` as a date; another text as it is."""
+    try:
+        return date.fromisoformat(stamp.partition("-")[0]).isoformat()
+    except ValueError:
+        return stamp

@@ -11,9 +11,11 @@ UNKNOWN = frozenset(
 """What stands for "not known"; compared without case and blanks."""
 
 _NUMBER = r"[-+]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?"
+_WORDS = r"((?![-.,/]\d)[^\d\s].*)?"
+"""What may follow a number; "1,5", "3/4" and "2025-10-29" hold no number of that kind."""
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
-_VALUE = re.compile(rf"(?:~|≈|about|approx\.?|ca\.?|circa|[<>]=?|≤|≥|=)?\s*({_NUMBER})\s*([^\d\s].*)?$", re.IGNORECASE)
-_RANGE = re.compile(rf"({_NUMBER})\s*(?:-|–|—|to|\.\.\.?)\s*({_NUMBER})\s*([^\d\s].*)?$", re.IGNORECASE)
+_VALUE = re.compile(rf"(?:~|≈|about|approx\.?|ca\.?|circa|[<>]=?|≤|≥|=)?\s*({_NUMBER})\s*{_WORDS}$", re.IGNORECASE)
+_RANGE = re.compile(rf"({_NUMBER})\s*(?:-|–|—|to|\.\.\.?)\s*({_NUMBER})\s*{_WORDS}$", re.IGNORECASE)
 _UNIT = re.compile(r"[a-zµμ%/]+", re.IGNORECASE)
 
 LARGEST, MOST = 1e12, 100_000
@@ -54,6 +56,15 @@ def number(cell: str | None, units: dict[str, float] = COUNTS) -> float | None:
     except ValueError:
         value = _worded(trimmed, units)
     return value if isfinite(value) and abs(value) <= LARGEST else None
+
+
+def milliseconds(cell: str | None) -> float | None:
+    """Read a latency [ms].
+
+    >>> milliseconds("1.2 s"), milliseconds("85 ms"), milliseconds("fast")
+    (1200.0, 85.0, None)
+    """
+    return number(cell, MILLISECONDS)
 
 
 def _worded(trimmed: str, units: dict[str, float]) -> float:

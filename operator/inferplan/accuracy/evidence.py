@@ -185,9 +185,10 @@ def noise_of(cases: Sequence[Case]) -> tuple[Noise, ...]:
     for case in cases:
         run = case.run
         lengths = (run.input_tokens, run.output_tokens, run.length_fixed, run.prefix_caching, run.notes, run.kv_dtype)
+        arrivals = (run.requests, run.max_in_flight, run.arrival_scv)
         layout = (case.gpu.id, case.tp, case.pp, case.replicas, run.ep)
         what = (run.source_id, case.engine.id, run.engine_version, run.model, case.method.id, case.load, run.load_value)
-        groups.setdefault((*what, *layout, *lengths), []).append(case)
+        groups.setdefault((*what, *layout, *lengths, *arrivals), []).append(case)
     found = []
     for metric in RANGED:
         differences = [abs(a / b - 1.0) for group in groups.values() for a, b in pairwise(_known(group, metric))]

@@ -14,6 +14,7 @@ from inferplan.accuracy.runs import LoadType
 from inferplan.domain.calibration import Calibration
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind
+from inferplan.estimate.memory import logs_by_length
 from inferplan.estimate.replica import ReplicaTable, build_replicas
 from inferplan.estimate.replica_load import ReplicaLoad
 
@@ -49,6 +50,10 @@ class Group:
     tail: Floats
     cached: Floats
     sequences: Floats
+    length: Floats
+    """Longest sequence that the engine was started for [tokens]."""
+    by_length: NDArray[np.bool_]
+    """Whether the engine's version logs its pool by that length."""
     amount: Floats
     requests: Floats
     most_in_flight: Floats
@@ -67,10 +72,10 @@ def prepare(cases: Sequence[Case], calibrations: Sequence[Calibration]) -> tuple
     its own GPU alone.
     """
 
-    def key(case: Case) -> tuple[str, bool, str]:
-        return case.load.value, case.settings.constant_gaps, case.gpu.id
+    def key(case: Case) -> tuple[str, float, str]:
+        return case.load.value, case.settings.burstiness, case.gpu.id
 
-    places: dict[tuple[str, bool, str], list[int]] = {}
+    places: dict[tuple[str, float, str], list[int]] = {}
     for place, case in enumerate(cases):
         places.setdefault(key(case), []).append(place)
     return tuple(_group(np.array(at), [cases[i] for i in at], calibrations) for _, at in sorted(places.items()))
@@ -91,20 +96,22 @@ def _group(places: Places, cases: list[Case], calibrations: Sequence[Calibration
         tail=column(lambda case: case.settings.tail),
         cached=column(lambda case: case.settings.cached_tokens),
         sequences=column(lambda case: case.settings.max_num_seqs),
+        length=column(lambda case: case.settings.max_model_len or float(case.model.max_position_embeddings)),
+        by_length=np.array([logs_by_length(case.run.engine_version or case.engine.version) for case in cases]),
         amount=column(lambda case: case.run.load_value) / replicas,
         requests=column(lambda case: case.settings.requests) / replicas,
         most_in_flight=column(lambda case: case.settings.most_in_flight) / replicas,
         replicas=replicas,
         gap_medians=np.array([c.run.latency_metric == "itl" and c.run.tpot.is_median for c in cases], dtype=np.bool_),
-        burstiness=0.0 if first.settings.constant_gaps else 1.0,
+        burstiness=first.settings.burstiness,
     )
 
 
 def _table(cases: list[Case], calibrations: Sequence[Calibration]) -> ReplicaTable:
-    weights, weight = _distinct([(case.model, case.method) for case in cases], lambda w: (w[0].id, w[1].id))
+    weights, weight = _distinct([(case.model, case.method) for case in cases], lambda w: (w[0].id, w[1]))
     engines, engine = _distinct(
         [case.engine for case in cases],
-        lambda e: (e.id, e.version, e.memory_fraction, e.batched_tokens, e.eager, e.serves),
+        lambda e: (e.id, e.version, e.memory_fraction, e.batched_tokens, e.eager, e.serves, e.text_only),
     )
     gpus, gpu = _distinct([case.gpu for case in cases], lambda g: g.id)
     kv_dtypes, kv = _distinct([case.kv_dtype for case in cases], lambda dtype: dtype)

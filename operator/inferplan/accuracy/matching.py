@@ -12,6 +12,7 @@ from inferplan.accuracy.launch_scripts import Launch, launch_of
 from inferplan.accuracy.model_names import ModelNames
 from inferplan.accuracy.runs import LoadType, Run
 from inferplan.accuracy.settings import Settings, settings_of
+from inferplan.accuracy.usable import remarks, why_unusable
 from inferplan.accuracy.weight_formats import method_of
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.deployment import EngineSpec
@@ -83,8 +84,9 @@ class Matcher:
 
     def case(self, run: Run, at: int = 0) -> Case | str:
         """Resolve one run, or say why it cannot be."""
-        if run.load_type not in frozenset(LoadType):
-            return f'load type "{run.load_type}" is not known'
+        unusable = why_unusable(run)
+        if unusable:
+            return unusable
         load, names = LoadType(run.load_type), self._names(run)
         if isinstance(names, str):
             return names
@@ -113,7 +115,7 @@ class Matcher:
             pp=layout.pp,
             replicas=layout.replicas,
             settings=settings,
-            assumed=(*names.engine.assumed, *published, *layout.assumed, *settings.assumed),
+            assumed=(*names.engine.assumed, *published, *layout.assumed, *settings.assumed, *remarks(run)),
         )
 
     def _names(self, run: Run) -> _Names | str:
@@ -219,6 +221,7 @@ def _set(engine: EngineSpec, settings: Settings, launch: Launch, *, serves: bool
         version=version,
         memory_fraction=settings.memory_fraction,
         eager=settings.eager,
+        text_only=settings.text_only,
         serves=serves and not launch.in_process,
         batched_tokens=int(settings.max_num_batched_tokens),
     )

@@ -243,7 +243,7 @@ def _predictions(
         tpot_ms=figure("tpot", _MS),
         e2e_ms=figure("e2e", _MS),
         output_tok_s=figure("throughput", group.replicas),
-        kv_pool_tokens=kv_pool_tokens(table, group.sequences),
+        kv_pool_tokens=kv_pool_tokens(table, group.length, group.sequences, by_length=group.by_length),
         kv_pool_gib=pool / GIB,
         weights_gib=table.weights_bytes / GIB,
         evidence_code=table.evidence_code,

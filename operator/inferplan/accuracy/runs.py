@@ -1,7 +1,7 @@
 """One measured operating point of one engine, and tables of them.
 
 The columns are those of a common schema for published LLM serving measurements; only a few have to be there. Cells are
-read leniently, since every source fills them in its own way; what cannot be read is not known.
+read leniently, since every source fills them in its own way; a run remembers those that could not be read.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, TypeVar
 
-from inferplan.accuracy.cells import MILLISECONDS, number, text, whole
+from inferplan.accuracy.cells import milliseconds, number, text, whole
 from inferplan.domain.errors import Fault, InputError
+
+Number = TypeVar("Number", int, float)
 
 
 class LoadType(enum.StrEnum):
@@ -64,6 +66,16 @@ class Run:
         Free text; :mod:`inferplan.accuracy.settings` reads what it needs out of them.
     latency_metric
         ``tpot`` (per request) or ``itl`` (over single gaps): what ``tpot`` holds.
+    requests, requests_failed, requests_cut_off
+        Requests sent; those of them that failed, and those that still ran when the client stopped.
+    max_in_flight
+        The client's own limit of requests in flight under an open loop.
+    arrival_scv
+        Squared coefficient of variation of the gaps between arrivals: 1 = Poisson, 0 = evenly spaced.
+    unusable
+        Why the run cannot be compared with a prediction, in words; empty if it can.
+    unreadable
+        Cells that are filled in and could not be read, as (column, cell).
     mem_weights_gib, mem_kv_pool_gib, kv_pool_tokens
         Per GPU, from the engine's log [GiB, GiB, tokens].
     """
@@ -99,8 +111,15 @@ class Run:
     mem_weights_gib: float | None
     mem_kv_pool_gib: float | None
     kv_pool_tokens: float | None
+    requests: float | None
+    requests_failed: float | None
+    requests_cut_off: float | None
+    max_in_flight: float | None
+    arrival_scv: float | None
     flag: str
+    unusable: str
     notes: str
+    unreadable: tuple[tuple[str, str], ...]
 
 
 _TEXT = (
@@ -118,14 +137,22 @@ _TEXT = (
     "dataset",
     "latency_metric",
     "flag",
+    "unusable",
     "notes",
 )
 _WHOLE = ("gpu_count", "tp", "pp", "dp", "ep")
-_NUMBERS = (
+_LOAD = (
     "load_value",
     "running_batch_mean",
     "input_tokens",
     "output_tokens",
+    "requests",
+    "requests_failed",
+    "requests_cut_off",
+    "max_in_flight",
+    "arrival_scv",
+)
+_RESULTS = (
     "output_tok_s_total",
     "req_s",
     "mem_weights_gib",
@@ -136,33 +163,52 @@ _LATENCIES = {"ttft": "ttft_ms", "tpot": "itl_or_tpot_ms", "e2e": "e2e_ms"}
 _STATISTICS = ("mean", "p50", "p90", "p95", "p99")
 _ENDLESS = frozenset({"inf", "infinity", "infinite"})
 """Arrival rates that mean everything at once."""
+_UNUSED = frozenset({"0", "no", "off", "false"})
+"""What stands in ``dp`` and ``ep`` for a kind of parallelism that is not used."""
 NEEDED = ("engine", "model", "gpu", "load_type")
 """Columns without which nothing can be predicted."""
 COLUMNS = (
     "row_id",
     *_TEXT,
     *_WHOLE,
-    *_NUMBERS,
+    *_LOAD,
+    *_RESULTS,
     *(f"{prefix}_{statistic}" for prefix in _LATENCIES.values() for statistic in _STATISTICS),
 )
 """Columns that are read; others are passed over."""
+CONDITIONS = frozenset({*_WHOLE, *_LOAD})
+"""Columns of numbers that say under which conditions a run took place, and not what came out."""
 
 
 def make_run(cells: Mapping[str, str | None], default_id: str) -> Run:
     """Make a run from cells by column; columns may be missing."""
-    latencies: dict[str, Any] = {
-        field: Measured(*(number(cells.get(f"{prefix}_{statistic}"), MILLISECONDS) for statistic in _STATISTICS))
+    unreadable: list[tuple[str, str]] = []
+
+    def read(column: str, reader: Callable[[str | None], Number | None]) -> Number | None:
+        cell = cells.get(column)
+        value = reader(cell)
+        if value is not None and value >= 0:
+            return value
+        stated = text(cell)
+        if stated and not _is_word(column, stated.casefold()):
+            unreadable.append((column, stated))
+        return None
+
+    values: dict[str, Any] = {name: text(cells.get(name)) for name in _TEXT}
+    values |= {name: read(name, whole) for name in _WHOLE}
+    values |= {name: read(name, number) for name in (*_LOAD, *_RESULTS)}
+    values |= {
+        field: Measured(*(read(f"{prefix}_{statistic}", milliseconds) for statistic in _STATISTICS))
         for field, prefix in _LATENCIES.items()
     }
-    readers: tuple[tuple[tuple[str, ...], Callable[[str | None], Any]], ...] = (
-        (_TEXT, text),
-        (_WHOLE, whole),
-        (_NUMBERS, number),
-    )
-    values = {name: read(cells.get(name)) for names, read in readers for name in names}
     if values["load_type"] == LoadType.OPEN_LOOP and text(cells.get("load_value")).casefold() in _ENDLESS:
         values["load_type"] = LoadType.OFFLINE.value
-    return Run(row_id=text(cells.get("row_id")) or default_id, **values, **latencies)
+    return Run(row_id=text(cells.get("row_id")) or default_id, **values, unreadable=tuple(unreadable))
+
+
+def _is_word(column: str, stated: str) -> bool:
+    """Whether a cell that holds no number is understood all the same."""
+    return stated in (_ENDLESS if column == "load_value" else _UNUSED if column in {"dp", "ep"} else ())
 
 
 def read_table(data: bytes, origin: str) -> tuple[Run, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median
@@ -11,6 +12,7 @@ from inferplan.accuracy.engine_names import parts_of
 from inferplan.accuracy.matching import Case
 from inferplan.accuracy.outcome import RANGED, Answer, Metric, measured
 from inferplan.accuracy.runs import Run
+from inferplan.accuracy.usable import remarks
 
 NEAR = 0.25
 """Absolute percentage error up to which a prediction counts as near."""
@@ -65,6 +67,8 @@ class Scores:
     repeated: int
     """Rows that tell a run already counted."""
     skipped: tuple[tuple[str, int], ...]
+    noted: tuple[tuple[str, int], ...]
+    """What is told of rows that were predicted, and of how many."""
     overall: Slice
     slices: tuple[Slice, ...]
 
@@ -92,19 +96,21 @@ def score(answers: Sequence[Answer]) -> Scores:
         for dimension, of in DIMENSIONS.items()
         for value, group in sorted(_grouped(once, of).items(), key=lambda item: _in_order(item[0]))
     ]
-    reasons: dict[str, int] = {}
-    for found in answers:
-        if found.skipped:
-            reasons[found.skipped] = reasons.get(found.skipped, 0) + 1
     predicted = sum(found.case is not None for found in answers)
     return Scores(
         runs=len(answers),
         predicted=predicted,
         repeated=predicted - len(once),
-        skipped=tuple(sorted(reasons.items(), key=lambda item: (-item[1], item[0]))),
+        skipped=_counted(found.skipped for found in answers if found.skipped),
+        noted=_counted(words for found in answers if found.case is not None for words in remarks(found.run)),
         overall=_slice("all", "all", once),
         slices=tuple(part for part in parts if part.scores),
     )
+
+
+def _counted(sentences: Iterable[str]) -> tuple[tuple[str, int], ...]:
+    """How often each sentence is said, the most frequent first."""
+    return tuple(sorted(Counter(sentences).items(), key=lambda item: (-item[1], item[0])))
 
 
 def score_metric(answers: Iterable[Answer], metric: Metric) -> Score | None:
@@ -159,7 +165,7 @@ def repeated_places(cases: Sequence[Case]) -> frozenset[int]:
     seen: dict[tuple[object, ...], list[Case]] = {}
     copies: list[int] = []
     for place, case in enumerate(cases):
-        load = (case.load, case.run.load_value, case.run.output_tokens)
+        load = (case.load, case.run.load_value, case.settings.burstiness, case.run.output_tokens)
         layout = (case.gpu.id, case.tp, case.pp, case.replicas)
         alike = seen.setdefault((case.engine.id, case.model.id, case.method.id, *layout, *load), [])
         if any(_repeats(case.run, other.run) for other in alike):

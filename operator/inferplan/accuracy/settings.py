@@ -23,6 +23,7 @@ _IN_FLIGHT = re.compile(r"at most (\d+) requests in flight", re.IGNORECASE)
 _EAGER = re.compile(
     r"eager[ =:]*true|enforce[-_ ]eager(?![ =:]*(?:false|off|no))|optimi[sz]ation level 0", re.IGNORECASE
 )
+_TEXT_ONLY = re.compile(r"language[-_ ]model[-_ ]only|text[- ]only", re.IGNORECASE)
 _RECURRING = re.compile(r"recur|repeat|shared[- ]prefix", re.IGNORECASE)
 _LOAD_IS_LIMIT = re.compile(r"(?:max_num_seqs|max(?:imum)? batch size) \(load value\)", re.IGNORECASE)
 _DISTINCT = re.compile(r"distinct|no reuse|random", re.IGNORECASE)
@@ -70,16 +71,21 @@ class Settings:
         How many requests the run sent, where known.
     most_in_flight
         The client's own limit of requests in flight, where known.
-    constant_gaps
-        Whether open-loop arrivals were evenly spaced.
+    max_model_len
+        Longest sequence that the engine was started for, where stated; else the model's own limit held.
+    burstiness
+        Squared coefficient of variation of the gaps between open-loop arrivals (1 = Poisson, 0 = evenly spaced).
     eager
         Whether the run went without CUDA graphs.
+    text_only
+        Whether vision towers were left out, where the model has one.
     assumed
         What was assumed, in words.
     """
 
     max_num_seqs: float
     max_num_batched_tokens: float
+    max_model_len: float | None
     memory_fraction: float
     prompt_tokens: float | None
     output_tokens: float | None
@@ -87,8 +93,9 @@ class Settings:
     cached_tokens: float
     requests: float | None
     most_in_flight: float | None
-    constant_gaps: bool
+    burstiness: float
     eager: bool
+    text_only: bool
     assumed: tuple[str, ...]
 
 
@@ -107,15 +114,17 @@ def settings_of(run: Run, engine: EngineSpec, gpu: GpuSpec, launch: Launch | Non
     return Settings(
         max_num_seqs=stated("max_num_seqs", run.notes) or _sequences(run, sequences),
         max_num_batched_tokens=found or tokens,
+        max_model_len=stated("max_model_len", run.notes),
         memory_fraction=_share(run, engine),
         prompt_tokens=prompt,
         output_tokens=output,
         tail=tail,
         cached_tokens=max(cached, 0.0),
         requests=_requests(run),
-        most_in_flight=_first(_IN_FLIGHT, run.notes),
-        constant_gaps="constant arrival" in run.notes or "constant rate" in run.notes,
+        most_in_flight=run.max_in_flight or _first(_IN_FLIGHT, run.notes),
+        burstiness=_burstiness(run),
         eager=_EAGER.search(run.notes) is not None,
+        text_only=_TEXT_ONLY.search(run.notes) is not None,
         assumed=tuple(assumed),
     )
 
@@ -179,7 +188,13 @@ def _hits(run: Run) -> bool:
 
 
 def _requests(run: Run) -> float | None:
-    return _first(_FAILED, run.notes) or _first(_REQUESTS, run.notes) or _first(_REQUESTS, run.dataset)
+    return run.requests or _first(_FAILED, run.notes) or _first(_REQUESTS, run.notes) or _first(_REQUESTS, run.dataset)
+
+
+def _burstiness(run: Run) -> float:
+    if run.arrival_scv is not None:
+        return run.arrival_scv
+    return 0.0 if "constant arrival" in run.notes or "constant rate" in run.notes else 1.0
 
 
 def _first(pattern: re.Pattern[str], words: str) -> float | None:

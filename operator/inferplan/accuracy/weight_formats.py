@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from inferplan.accuracy.model_names import cut
 from inferplan.domain.catalog import Catalog
-from inferplan.domain.model import ModelSpec, Quantization, QuantizationMethod
+from inferplan.domain.model import Checkpoint, ModelSpec, Quantization, QuantizationMethod
 
 _SPELLINGS = {
     "bf16": "bf16",
@@ -86,7 +86,23 @@ def method_of(catalog: Catalog, model: ModelSpec, name: str, column: str) -> Qua
         own = _checkpoint(model, name)
         wanted = model.checkpoints[0].method if own is None else own
     method = catalog.method(_of_model(model, name, wanted))
-    return f'weight format "{column or wanted}" is not in the catalog' if method is None else method
+    if method is None:
+        return f'weight format "{column or wanted}" is not in the catalog'
+    checkpoint = _stored_as(model, name, method)
+    return method if checkpoint is None else method.of(checkpoint)
+
+
+def _stored_as(model: ModelSpec, name: str, method: QuantizationMethod) -> Checkpoint | None:
+    """Return the checkpoint whose layers a run's weights have: the named one, or the model's own in that format.
+
+    Somebody else's checkpoint in the same format may leave other layers in 16 bit, so it has none.
+    """
+    alike = [c for c in model.checkpoints if c.method == method.id]
+    wanted = name.casefold()
+    named = next((c for c in alike if c.repository.casefold() == wanted), None)
+    if named is not None or wanted in {known.casefold() for known in (model.id, *model.aliases)}:
+        return named or next(iter(alike), None)
+    return None
 
 
 def _key(column: str) -> str:

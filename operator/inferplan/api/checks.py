@@ -13,7 +13,9 @@ from decimal import Decimal
 from inferplan.api.contradiction import Contradiction
 from inferplan.api.deploy_checks import deploy_makes_sense
 from inferplan.api.pin_checks import pin_makes_sense, possible_engines
+from inferplan.api.schedule_checks import schedule_can_be_kept
 from inferplan.api.v1alpha1.pin import EngineName
+from inferplan.api.v1alpha1.scalars import MAXIMUM_TOKENS
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Dtype, Quantization, Task
 from inferplan.domain.scenario import HardwareSource
@@ -110,6 +112,14 @@ def context_holds_requests(spec: InferenceScenarioSpec) -> Iterator[Contradictio
     prompt = load.prompt_tokens.p95 if load.prompt_tokens else 0
     output = load.output_tokens.p95 if load.output_tokens else 0
     longest = f"prompt p95 {prompt} + output p95 {output} = {prompt + output} tokens"
+    if prompt + output > MAXIMUM_TOKENS:
+        longer = "promptTokens" if prompt >= output else "outputTokens"
+        yield Contradiction(
+            f"spec.workload.{longer}.p95",
+            f"{longest} are more than the {MAXIMUM_TOKENS} of any context",
+            "shorten them",
+        )
+        return
     pinned = spec.select.pin.max_model_len if spec.select.pin else None
     if pinned is not None and prompt + output > pinned:
         yield Contradiction(
@@ -220,6 +230,7 @@ def engine_details_fit_one_engine(spec: InferenceScenarioSpec) -> Iterator[Contr
 CHECKS: tuple[Check, ...] = (
     load_stated_once,
     batch_has_deadline,
+    schedule_can_be_kept,
     lengths_known,
     context_holds_requests,
     one_choice,

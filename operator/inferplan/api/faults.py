@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from inferplan.api.schema import spec_schema
-from inferplan.api.suggest import did_you_mean
+from inferplan.api.suggest import did_you_mean, nearest
 from inferplan.api.v1alpha1.scalars import PATTERN_HINTS
 from inferplan.api.yaml_scalars import shorten
 from inferplan.api.yaml_tree import FieldPath, Node
@@ -109,7 +109,8 @@ def _words(finding: _Finding) -> tuple[str, str]:  # noqa: PLR0911 - one return 
     if kind in {"enum", "literal_error"}:
         allowed = [str(item) for item in _schema_at(path).get("enum", [])]
         listed = f"allowed: {', '.join(allowed)}" if allowed else f"allowed: {context.get('expected', '')}"
-        return f"{_show(value)} is not allowed", listed
+        close = nearest(str(value), allowed, 1)
+        return f"{_show(value)} is not allowed", f'did you mean "{close[0]}"? {listed}' if close else listed
     if kind in _KINDS:
         hint = f'write it in quotes: "{value}"' if kind == "string_type" and _is_number(value) else ""
         return f"must be {_KINDS[kind]}, not {_show(value)}", hint or _allowed_hint(_schema_at(path))
@@ -122,6 +123,8 @@ def _words(finding: _Finding) -> tuple[str, str]:  # noqa: PLR0911 - one return 
             return f"must not be negative, not {_show(value)}", ""
         return f"{_show(value)} is not possible here", PATTERN_HINTS.get(str(context.get("pattern")), "")
     if kind in {"string_too_long", "string_too_short", "too_long", "too_short"}:
+        if kind == "string_too_short" and context["min_length"] == 1:
+            return "must not be empty", _allowed_hint(_schema_at(path))
         unit = "characters" if kind.startswith("string") else "entries"
         word, key = ("at most", "max_length") if kind.endswith("long") else ("at least", "min_length")
         return f"must have {word} {context[key]} {unit}", ""
@@ -174,17 +177,24 @@ def _allowed_hint(schema: dict[str, Any]) -> str:
 def _unknown_hint(path: FieldPath) -> str:
     """Suggest the nearest allowed name, or the place where a field of this name is known."""
     name = str(path[-1])
+    elsewhere = _places().get(name, ())
+    if elsewhere:
+        return f"did you mean {' or '.join(elsewhere[:2])}?"
     siblings = list(_schema_at(path[:-1]).get("properties", {})) if len(path) > 1 else []
     if not siblings:
         siblings = ["apiVersion", "kind", "metadata", "spec"] if len(path) == 1 else []
-    elsewhere = [dotted(found) for found in _places(_document_schema(), ()) if found[-1] == name]
-    if elsewhere:
-        return f"did you mean {' or '.join(elsewhere[:2])}?"
     return did_you_mean(name, siblings)
 
 
-def _places(schema: dict[str, Any], path: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
-    """Yield the path of every known field that is not inside a list."""
-    for name, inner in schema.get("properties", {}).items():
-        yield (*path, name)
-        yield from _places(inner, (*path, name))
+@functools.cache
+def _places() -> Mapping[str, tuple[str, ...]]:
+    """Paths of all known fields that are not inside a list, by the field's name."""
+    found: dict[str, tuple[str, ...]] = {}
+
+    def visit(schema: dict[str, Any], path: FieldPath) -> None:
+        for name, inner in schema.get("properties", {}).items():
+            found[name] = (*found.get(name, ()), dotted((*path, name)))
+            visit(inner, (*path, name))
+
+    visit(_document_schema(), ())
+    return found

@@ -12,6 +12,16 @@ from inferplan.domain.errors import Fault
 from inferplan.domain.scenario import QualityLevel
 
 _WILD = frozenset("*?[")
+LIST_MODELS, LIST_GPUS = "try `inferplan catalog list models`", "try `inferplan catalog list gpus`"
+_ALL_OF: dict[str, str] = {
+    "model": LIST_MODELS,
+    "GPU": LIST_GPUS,
+    "provider": "try `inferplan catalog list offerings`",
+    "region": "try `inferplan catalog list offerings`",
+    "quality level": "try `inferplan catalog list levels`",
+    "benchmark": "try `inferplan catalog show MODEL`: it shows a model's scores",
+}
+"""Where all names of a sort stand."""
 
 
 class Names:
@@ -36,7 +46,7 @@ class Names:
 
     def _unknown(self, path: str, what: str, name: str, known: Iterable[str]) -> None:
         names = list(known)
-        fix = did_you_mean(name, names) if names else f"the catalog has no {what} at all"
+        fix = did_you_mean(name, names, _ALL_OF[what]) if names else f"the catalog has no {what} at all"
         self.fault(path, f'unknown {what} "{name}"', fix)
 
     def model(self, path: str, name: str) -> str:
@@ -60,7 +70,7 @@ class Names:
                 result.append(self.model(here, name))
                 continue
             if not any(fnmatch.fnmatchcase(model.id.casefold(), name.casefold()) for model in self._catalog.models):
-                self.fault(here, f'no model of the catalog matches "{name}"', "try `inferplan catalog list models`")
+                self.fault(here, f'no model of the catalog matches "{name}"', LIST_MODELS)
             result.append(name)
         return tuple(result)
 
@@ -84,7 +94,7 @@ class Names:
                 continue
             matching = [gpu.id for gpu in self._catalog.gpus if fnmatch.fnmatchcase(gpu.id, name.casefold())]
             if not matching:
-                self.fault(here, f'no GPU of the catalog matches "{name}"', "try `inferplan catalog list gpus`")
+                self.fault(here, f'no GPU of the catalog matches "{name}"', LIST_GPUS)
             result.extend(matching)
         return tuple(dict.fromkeys(result))
 
@@ -101,8 +111,8 @@ class Names:
         return tuple(result)
 
     def level(self, path: str, name: str) -> QualityLevel | None:
-        """Return a named level of quality."""
-        found = next((level for level in self._catalog.levels if level.name.casefold() == name.casefold()), None)
+        """Return a named level of quality, which is written as the catalog has it, like every word of the spec."""
+        found = next((level for level in self._catalog.levels if level.name == name), None)
         if found is None:
             self._unknown(path, "quality level", name, (level.name for level in self._catalog.levels))
         return found

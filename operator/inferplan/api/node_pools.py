@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from inferplan.api.faults import place, shape_faults
+from inferplan.api.names import LIST_GPUS
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.scalars import NAME_PATTERN, Name, Relaxed, SpecModel
 from inferplan.api.yaml_tree import Node, parse_trees
@@ -80,7 +81,8 @@ def _entry(node: Node, origin: str, catalog: Catalog) -> NodePool | list[Fault]:
     gpu = catalog.gpu(hint.gpu)
     if gpu is None:
         known = [name for one in catalog.gpus for name in (one.id, one.name, *one.aliases)]
-        return [Fault(place(origin, node, ("gpu",)), f'unknown GPU "{hint.gpu}"', did_you_mean(hint.gpu, known))]
+        fix = did_you_mean(hint.gpu, known, LIST_GPUS)
+        return [Fault(place(origin, node, ("gpu",)), f'unknown GPU "{hint.gpu}"', fix)]
     return NodePool(
         name=hint.name,
         provider=hint.provider,

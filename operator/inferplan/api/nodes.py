@@ -213,4 +213,5 @@ def _gpu_node(node: NodeObject, requested: int, catalog: Catalog, index: Offerin
         divided=verdict.divided,
         cpu_allocatable_millicores=millicores(node.status.allocatable.get("cpu")),
         memory_allocatable_bytes=quantity_bytes(node.status.allocatable.get("memory")),
+        disk_allocatable_bytes=quantity_bytes(node.status.allocatable.get("ephemeral-storage")),
     )

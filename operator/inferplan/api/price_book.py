@@ -10,6 +10,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from inferplan.api.faults import place, shape_faults
+from inferplan.api.names import LIST_GPUS
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.scalars import Amount, Name, Relaxed, SpecModel
 from inferplan.api.yaml_tree import Node, parse_trees, read_bytes
@@ -97,9 +98,8 @@ def _entry(node: Node, origin: str, catalog: Catalog) -> Offering | list[Fault]:
     gpu = catalog.gpu(price.gpu)
     if gpu is None:
         known = [name for known in catalog.gpus for name in (known.id, known.name, *known.aliases)]
-        faults.append(
-            Fault(place(origin, node, ("gpu",)), f'unknown GPU "{price.gpu}"', did_you_mean(price.gpu, known))
-        )
+        fix = did_you_mean(price.gpu, known, LIST_GPUS)
+        faults.append(Fault(place(origin, node, ("gpu",)), f'unknown GPU "{price.gpu}"', fix))
     if not _is_date(price.as_of):
         faults.append(Fault(place(origin, node, ("asOf",)), f'"{price.as_of}" is no date', "write 2026-11-24"))
     if price.terms is Terms.OWNED:

@@ -9,6 +9,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from inferplan.api.v1alpha1.scalars import MAXIMUM_TOKENS
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.api.v1alpha1.status import Origin
 from inferplan.api.yaml_scalars import shorten
@@ -148,6 +149,7 @@ def _set_context(spec: dict[str, Any], notes: dict[str, tuple[Origin, str]], pre
     if entry is not None and isinstance(entry.value, int) and entry.value >= longest:
         _add(spec, notes, "contextTokens", entry.value, Origin.PRESET, entry.reason)
     elif longest > 0:
+        longest = min(longest, MAXIMUM_TOKENS)  # what is longer is refused by its lengths
         _add(spec, notes, "contextTokens", longest, Origin.DEFAULT, "promptTokens.p95 + outputTokens.p95")
 
 

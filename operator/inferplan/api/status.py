@@ -99,7 +99,7 @@ def summary(outcome: Outcome) -> str:
     else:
         speed = f"TTFT p95 {seconds(plan.estimate.ttft.p95.expected)}"
     missed = f", misses {', '.join(miss.code for miss in plan.misses)}" if plan.misses else ""
-    return f"{plan.configuration.title}, {cost}, {speed}{missed}"
+    return f"{plan.configuration.title}, {cost}, {speed}{missed}{plan.not_deployable}"
 
 
 def _no_plan(outcome: Outcome) -> str:

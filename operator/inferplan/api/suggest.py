@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
 
-LISTED = 8
+LISTED = 12
 """Up to so many names are listed in full."""
 
 
+@functools.lru_cache(maxsize=4_096)
 def _key(name: str) -> str:
     return "".join(character for character in name.casefold() if character.isalnum())
 
@@ -31,16 +33,23 @@ def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
     return [by_key[key] for key in close[:count]]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """Return ``did you mean "…"?``, or what is allowed if little is, or nothing.
+def did_you_mean(name: str, known: Iterable[str], otherwise: str = "") -> str:
+    """Return ``did you mean "…"?``, or what is allowed if little is, or what else helps.
+
+    Parameters
+    ----------
+    otherwise
+        What to say if no known name is near and there are too many to list.
 
     >>> did_you_mean("Chatbott", ["Chatbot", "Custom"])
     'did you mean "Chatbot"?'
     >>> did_you_mean("zzz", ["Chatbot", "Custom"])
     'allowed: Chatbot, Custom'
+    >>> did_you_mean("zzz", map(str, range(99)), "try `inferplan catalog list gpus`")
+    'try `inferplan catalog list gpus`'
     """
     names = sorted(set(known))
     close = nearest(name, names)
     if close:
         return "did you mean " + " or ".join(f'"{item}"' for item in close) + "?"
-    return f"allowed: {', '.join(names)}" if 0 < len(names) <= LISTED else ""
+    return f"allowed: {', '.join(names)}" if 0 < len(names) <= LISTED else otherwise

@@ -50,6 +50,15 @@ def _integer(text: str) -> int | float | str:
         return text
 
 
+def has_leading_zero(text: str) -> bool:
+    """Whether a plain scalar is a whole number with a leading zero: octal to YAML 1.1, seldom to who wrote it.
+
+    >>> [has_leading_zero(text) for text in ("010", "-08", "0", "0.5", "0x10", "007a")]
+    [True, True, False, False, False, False]
+    """
+    return re.fullmatch(r"[-+]?0[0-9_]+", text) is not None
+
+
 def has_surrogates(text: str) -> bool:
     """Whether text has halves of characters, which no encoding can write."""
     return any("\ud800" <= character <= "\udfff" for character in text)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import yaml
 
-from inferplan.api.yaml_scalars import Scalar, has_surrogates, resolve_scalar, shorten
+from inferplan.api.yaml_scalars import Scalar, has_leading_zero, has_surrogates, resolve_scalar, shorten
 from inferplan.domain.errors import Fault, InputError
 from inferplan.domain.units import MIB
 
@@ -250,9 +250,17 @@ class _Builder:
             raise self._refuse(line, "text with broken characters (lone surrogates)")
         tag = event.tag
         if tag in {None, "!"} or event.implicit[0] or event.implicit[1]:
-            return resolve_scalar(text) if event.implicit[0] else text
+            return self._resolved(text, line) if event.implicit[0] else text
         if tag == f"{_TAG}str":
             return text
         if tag in {f"{_TAG}{name}" for name in ("int", "float", "bool", "null")}:
-            return resolve_scalar(text)
+            return self._resolved(text, line)
         raise self._refuse(line, f"tag {shorten(str(tag))} is not supported", "write plain values")
+
+    def _resolved(self, text: str, line: int) -> Scalar:
+        if has_leading_zero(text):
+            unsigned = text.lstrip("-+")
+            decimal = text.removesuffix(unsigned) + (unsigned.lstrip("0") or "0")
+            fix = f'write {decimal} for the number, or "{text}" in quotes for the text'
+            self.faults.append(Fault(f"{self.origin}:{line}", f"{text} is octal in YAML for its leading zero", fix))
+        return resolve_scalar(text)

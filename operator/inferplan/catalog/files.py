@@ -232,6 +232,7 @@ def _read_offering(row: list[str], where: str, records: Records, seen: dict[_Key
     for terms, column in _PRICES:
         if not cell[column]:
             continue
+        regular = cell["on_demand_usd_per_hour"]
         key = (cell["provider"], cell["region"], cell["instance_type"], terms, cell["market"])
         if key in seen:
             records.faults.append(
@@ -252,6 +253,7 @@ def _read_offering(row: list[str], where: str, records: Records, seen: dict[_Key
             source=cell["source"],
             vcpus=int(float(cell["vcpus"])) if cell["vcpus"] else None,
             memory_gib=float(cell["memory_gib"]) if cell["memory_gib"] else None,
+            on_demand_usd_per_hour=Decimal(regular).quantize(MICRO_USD) if regular and terms is Terms.SPOT else None,
         )
 
 

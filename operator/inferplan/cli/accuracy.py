@@ -81,6 +81,7 @@ def _data(scores: Scores) -> dict[str, Any]:
         "predicted": scores.predicted,
         "repeated": scores.repeated,
         "skipped": [{"reason": reason, "rows": count} for reason, count in scores.skipped],
+        "noted": [{"remark": remark, "rows": count} for remark, count in scores.noted],
         "overall": _metrics(scores.overall),
         "slices": [
             {"by": part.dimension, "value": part.value, "rows": part.rows, "metrics": _metrics(part)}

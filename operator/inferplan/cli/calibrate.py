@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 from collections import Counter
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +75,7 @@ def calibrate(
     matched = Matcher(known, load_yardsticks()).match(read_runs(runs, facts or []))
     fitted_on = day_of(date)
     passed_over = _passed_over(matched)
-    for words in passed_over:
+    for words in (*passed_over, *_noted(matched)):
         typer.echo(words, err=True)
     records: list[Calibration] = []
     for generation in Generation:
@@ -98,13 +99,24 @@ def _passed_over(matched: Matched) -> list[str]:
     """Runs that are not fitted, by reason."""
     from inferplan.accuracy.fit_engine import unfit
 
-    reasons = Counter(
-        [reason for _, reason in matched.skipped] + [why for case in matched.cases if (why := unfit(case))]
-    )
-    listed = reasons.most_common(MOST_REASONS)
-    rest = sum(reasons.values()) - sum(count for _, count in listed)
-    more = [f"passed over: {rest} for other reasons"] if rest else []
-    return [f"passed over: {count} ({reason})" for reason, count in listed] + more
+    reasons = [reason for _, reason in matched.skipped] + [why for case in matched.cases if (why := unfit(case))]
+    return _counted("passed over", reasons, "for other reasons")
+
+
+def _noted(matched: Matched) -> list[str]:
+    """What is told of runs that are fitted."""
+    from inferplan.accuracy.fit_engine import unfit
+    from inferplan.accuracy.usable import remarks
+
+    return _counted("noted", [words for c in matched.cases if not unfit(c) for words in remarks(c.run)], "with others")
+
+
+def _counted(verb: str, sentences: Iterable[str], others: str) -> list[str]:
+    counts = Counter(sentences)
+    listed = counts.most_common(MOST_REASONS)
+    rest = sum(counts.values()) - sum(count for _, count in listed)
+    more = [f"{verb}: {rest} {others}"] if rest else []
+    return [f"{verb}: {count} ({words})" for words, count in listed] + more
 
 
 MOST_REASONS = 6

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from inferplan.accuracy.bench_results import is_result, read_result
-from inferplan.accuracy.runs import COLUMNS, Run, read_table
+from inferplan.accuracy.runs import COLUMNS, Run, make_run, read_table
 from inferplan.api.suggest import did_you_mean
 from inferplan.domain.errors import Fault, InputError
 
@@ -52,6 +52,12 @@ def _facts(facts: Sequence[str], faults: list[Fault]) -> dict[str, str]:
             faults.append(Fault("--fact", f'there is no column "{column}"', did_you_mean(column, COLUMNS)))
         else:
             cells[column.strip().casefold()] = value.strip()
+    faults.extend(
+        Fault(
+            "--fact", f'{column} "{cell}" could not be read as a number', f"write {column}=number, such as {column}=2"
+        )
+        for column, cell in make_run(cells, "").unreadable
+    )
     return cells
 
 

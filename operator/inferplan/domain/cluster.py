@@ -33,8 +33,8 @@ class GpuNode:
         Price of the whole node if known, with its source.
     divided
         MIG-sliced or time-shared: not ours to use, whatever else changes.
-    cpu_allocatable_millicores, memory_allocatable_bytes
-        What pods can ask for on the node; None if it does not say.
+    cpu_allocatable_millicores, memory_allocatable_bytes, disk_allocatable_bytes
+        What pods can ask for on the node (disk: ``ephemeral-storage``); None if it does not say.
     """
 
     name: str
@@ -56,6 +56,7 @@ class GpuNode:
     divided: bool = False
     cpu_allocatable_millicores: int | None = None
     memory_allocatable_bytes: int | None = None
+    disk_allocatable_bytes: int | None = None
 
     @property
     def gpus_free(self) -> int:

@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
-from inferplan.domain.hardware import GpuSpec, Terms
+from inferplan.domain.hardware import AMD64, ARM64, GpuSpec, Terms
 from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMethod, Source
 
 ASSUMED_SPECULATIVE_ACCEPTANCE = 0.7
@@ -50,8 +50,10 @@ class EngineSpec:
 
     Parameters
     ----------
-    min_compute_capability
-        Compute capability x 10.
+    min_compute_capability, max_compute_capability
+        Compute capability x 10 of the GPUs that the image has code for; no upper end where it has code for all.
+    image_architectures
+        CPU architectures that the image is built for.
     architectures
         ``architectures[0]`` values of config.json that it runs; None = all of the catalog.
     memory_fraction
@@ -59,7 +61,7 @@ class EngineSpec:
     kv_dtypes
         KV-cache type to lowest compute capability.
     chosen_only_on_request
-        The planner never picks it by itself (an engine in maintenance mode).
+        The planner never picks it by itself (an engine that nobody maintains any more).
     """
 
     id: str
@@ -94,7 +96,24 @@ class EngineSpec:
     speculative: SpeculativeDecoding | None = None
     serves: bool = True
     """Sends tokens to clients; false where a script calls it in its own process."""
+    max_compute_capability: int | None = None
+    image_architectures: tuple[str, ...] = (AMD64, ARM64)
     sources: tuple[Source, ...] = ()
+
+    def why_not_on(self, gpu: GpuSpec) -> str:
+        """Say why the image does not run on a GPU; empty if it does."""
+        if gpu.vendor not in self.vendors:
+            return f"its image has no code for GPUs of {gpu.vendor}"
+        capability = gpu.compute_capability or 0
+        highest = self.max_compute_capability
+        if capability < self.min_compute_capability or (highest is not None and capability > highest):
+            until = "" if highest is None else f" to {highest / 10}"
+            has = f"{self.min_compute_capability / 10}{until or ' and above'}"
+            return f"its image has code for compute capability {has}; the {gpu.name} has {capability / 10}"
+        if gpu.host_architecture not in self.image_architectures:
+            built = ", ".join(self.image_architectures)
+            return f"its image is built for {built}; machines with the {gpu.name} are {gpu.host_architecture}"
+        return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +146,11 @@ class Configuration:
         return self.gpus_per_replica * self.replicas
 
     @property
+    def is_deployable(self) -> bool:
+        """Whether manifests can be written for it: a replica that spans machines cannot be deployed yet."""
+        return self.pp_size == 1
+
+    @property
     def title(self) -> str:
         """The configuration in one line, as people say it."""
         parallel = f"{self.gpus_per_replica}x {self.gpu.name}"
@@ -157,6 +181,8 @@ class Placement:
     vcpus: int | None = None
     memory_gib: float | None = None
     """CPUs and memory of one machine, where the price list says them."""
+    on_demand_usd_per_hour: Decimal | None = None
+    """What the same machine costs on demand, beside a spot price."""
 
 
 @dataclass(frozen=True, slots=True)

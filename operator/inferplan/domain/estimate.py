@@ -93,7 +93,7 @@ class Estimate:
     requests_per_s: float
     """Requests completed per second by the whole deployment at the modelled load."""
     offered_rps: float
-    """Requests per second that must not exceed the low end of the capacity; 0 where nobody ever waits for a place."""
+    """Requests per second that must not exceed the low end of the capacity; 0 where nobody waits for others."""
     capacity_rps: Range
     """Requests per second at which the whole deployment saturates."""
     running_batch: float

@@ -8,6 +8,9 @@ from decimal import Decimal
 
 from inferplan.domain.model import Dtype, Source
 
+AMD64, ARM64 = "amd64", "arm64"
+"""CPU architectures, as the label ``kubernetes.io/arch`` and the platforms of container images name them."""
+
 
 class LinkKind(enum.StrEnum):
     """How GPUs of one node talk to each other."""
@@ -51,6 +54,9 @@ class GpuSpec:
         Dense peaks by number format; a format that is absent does not run natively.
     compute_capability
         CUDA compute capability x 10 (75 = 7.5); None for other makers.
+    host_architecture
+        CPU architecture of its machines as Kubernetes and container images name it; amd64 unless the GPU comes with a
+        CPU of its own kind.
     """
 
     id: str
@@ -75,6 +81,7 @@ class GpuSpec:
     aliases: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = ()
+    host_architecture: str = AMD64
 
     def peak(self, dtype: Dtype) -> float | None:
         """Dense peak [FLOP/s] of a number format, or None if it does not run natively."""
@@ -102,7 +109,8 @@ class Market(enum.StrEnum):
 class Offering:
     """A whole instance with a price: the thing one can rent.
 
-    ``price_usd_per_hour`` is for the instance, not for one GPU.
+    ``price_usd_per_hour`` is for the instance, not for one GPU; ``on_demand_usd_per_hour`` stands beside a spot price
+    where the same source states both.
     """
 
     provider: str
@@ -117,6 +125,7 @@ class Offering:
     source: str
     vcpus: int | None = None
     memory_gib: float | None = None
+    on_demand_usd_per_hour: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)

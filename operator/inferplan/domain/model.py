@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 
@@ -45,6 +45,39 @@ class Quantization(enum.StrEnum):
     INT4 = "INT4"
     NVFP4 = "NVFP4"
     MXFP4 = "MXFP4"
+
+
+class WeightPart(enum.StrEnum):
+    """A part of a model's weights that checkpoints store in a format of its own."""
+
+    EMBEDDING = "embedding"
+    HEAD = "head"
+    ATTENTION = "attention"
+    """Attention and linear attention, norms."""
+    DENSE = "dense"
+    """MLPs that every token passes, without experts."""
+    SHARED = "shared"
+    """Experts that every token passes."""
+    ROUTED = "routed"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """Weights that a checkpoint stores in another width than its method's.
+
+    Parameters
+    ----------
+    part
+        Which part of the model.
+    weight_bits
+        Bits per weight, scales included (16: left unquantized).
+    params
+        How many of the part's weights [count]; None means all of them.
+    """
+
+    part: WeightPart
+    weight_bits: float
+    params: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +126,17 @@ class QuantizationMethod:
     """Published average accuracy kept, as (model size from [1e9 parameters], percent), ascending by size."""
     flag: str | None = None
     """Value of the engine's quantization flag where one has to be given (only when made while loading)."""
+    stored_parts: tuple[StoredPart, ...] = ()
+    """Parts that one checkpoint stores otherwise; see :meth:`of`."""
     sources: tuple[Source, ...] = ()
+
+    def of(self, checkpoint: Checkpoint) -> QuantizationMethod:
+        """Return the method as one checkpoint applies it, with the parts that it stores otherwise."""
+        return (
+            self
+            if self.stored_parts == checkpoint.stored_parts
+            else replace(self, stored_parts=checkpoint.stored_parts)
+        )
 
 
 class LayerKind(enum.StrEnum):
@@ -125,6 +168,12 @@ class AttentionLayers:
         MLA: ``kv_lora_rank + qk_rope_head_dim`` (plus indexer values); not split by tensor parallelism.
     state_bytes_per_sequence
         Linear/Mamba: state of one layer for one sequence [bytes], split by tensor parallelism.
+    replicated_params
+        MLA: weights of one layer that every tensor-parallel GPU holds whole [count]: the down-projections of queries,
+        keys and values, and the indexer.
+    absorbed_params
+        MLA: weights of one layer's up-projection of keys and values [count], of which engines keep a second copy in
+        16 bit for decoding.
     """
 
     kind: LayerKind
@@ -135,6 +184,8 @@ class AttentionLayers:
     window_tokens: int | None = None
     latent_values_per_token: int = 0
     state_bytes_per_sequence: int = 0
+    replicated_params: int = 0
+    absorbed_params: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +206,10 @@ class MixtureOfExperts:
     """A dense MLP of ``intermediate_size`` runs beside the experts in every layer (gemma-4 MoE)."""
 
 
+WEIGHTS_BAND_PERCENT = 3.0
+"""Band around the computed size of loaded weights wherever a checkpoint's configuration is known [%]."""
+
+
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
     """Weights that can be downloaded (or made while loading) in one format."""
@@ -167,6 +222,12 @@ class Checkpoint:
     verified: bool = True
     """Whether the repository was seen in a maker's document, a recipe or a config copy."""
     made_while_loading: bool = False
+    stored_parts: tuple[StoredPart, ...] = ()
+    """Parts that are stored in another width than the method's."""
+    weights_band_percent: float = WEIGHTS_BAND_PERCENT
+    """How far the loaded size may lie from the computed one [%], either way."""
+    weights_band_reason: str = ""
+    """Why the band is wider than the usual one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,8 +299,12 @@ class ModelSpec:
     So they are no names of this model."""
     refuses_float16: bool = False
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
-    extra_params: int = 0
-    """Loaded weights outside the text layers (vision tower), 16 bit, read by no decode step."""
+    vision_params: int = 0
+    """Vision tower and projector, in 16 bit, on top of ``params_total``; not loaded where text alone is served."""
+    image_tokens: int = 0
+    """Tokens of the largest image that the vision tower takes at once."""
+    rotary_positions: int | None = None
+    """Positions of the rotary embedding's table where a scaling stretches them beyond ``max_position_embeddings``."""
     mtp_layers: int = 0
     """Multi-token-prediction layers of the checkpoint that the engine can draft with; beyond ``params_total``."""
     not_sizable: str | None = None

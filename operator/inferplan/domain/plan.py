@@ -67,9 +67,14 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """The configuration in one line, and the reason codes of what it misses."""
+        """The configuration in one line, the reason codes of what it misses, and whether it cannot be deployed yet."""
         missed = f", misses {', '.join(dict.fromkeys(miss.code for miss in self.misses))}" if self.misses else ""
-        return f"{self.configuration.title}{missed}"
+        return f"{self.configuration.title}{missed}{self.not_deployable}"
+
+    @property
+    def not_deployable(self) -> str:
+        """Words to add to a line about a plan that cannot be deployed yet."""
+        return "" if self.configuration.is_deployable else ", cannot be deployed yet"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ class ReasonCode(enum.StrEnum):
     NO_OFFERING = "NoOffering"
     NO_INVENTORY = "NoInventory"
     WEIGHTS_DONT_FIT = "WeightsDontFit"
+    NOT_DEPLOYABLE = "NotDeployable"
     KV_CACHE_TOO_SMALL = "KvCacheTooSmall"
     GPUS_OVER_MAXIMUM = "GpusOverMaximum"
     TTFT_OVER_TARGET = "TtftOverTarget"
@@ -57,6 +58,7 @@ REASON_TEXT: dict[ReasonCode, str] = {
     ReasonCode.NO_OFFERING: "no price for this GPU on the asked terms, providers and regions",
     ReasonCode.NO_INVENTORY: "the cluster has no free GPU of this kind (or too few on one node)",
     ReasonCode.WEIGHTS_DONT_FIT: "weights and the engine's own needs exceed the GPU's memory",
+    ReasonCode.NOT_DEPLOYABLE: "a replica spans several machines, which cannot be deployed yet",
     ReasonCode.KV_CACHE_TOO_SMALL: "what is left for KV cache does not hold the sequences asked for",
     ReasonCode.GPUS_OVER_MAXIMUM: "more GPUs than hardware.maximumGpus (or than there are) would be needed",
     ReasonCode.TTFT_OVER_TARGET: "time to first token misses its target, however many replicas",

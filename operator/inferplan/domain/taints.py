@@ -1,13 +1,15 @@
-"""Which taints pods with GPUs stand: those that mark GPU nodes, those of the terms asked for, and the user's own."""
+"""Which taints pods with GPUs stand: those of GPU and Arm nodes, those of the terms asked for, and the user's own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
 from inferplan.domain.cluster import GpuNode, Taint
-from inferplan.domain.hardware import Terms
+from inferplan.domain.hardware import ARM64, Terms
 from inferplan.domain.operation import Toleration, TolerationOperator
 
+ARCHITECTURE = "kubernetes.io/arch"
+"""Label with a node's CPU architecture, which every kubelet sets."""
 GPU_TAINTS: tuple[tuple[str, str | None], ...] = (("nvidia.com/gpu", None), ("amd.com/gpu", None), ("sku", "gpu"))
 """Taints that keep pods without GPUs away from nodes with GPUs (GKE, the GPU operator's and AKS's customs).
 A value of None stands for any."""
@@ -16,6 +18,11 @@ SPOT_TAINTS: dict[str, tuple[tuple[str, str], ...]] = {
     "azure": (("kubernetes.azure.com/scalesetpriority", "spot"),),
 }
 """Taints of spot nodes, by provider."""
+ARM_TAINT = (ARCHITECTURE, ARM64)
+"""Taint of every Arm node on GKE unless it is turned off; images for Arm stand it.
+
+https://docs.cloud.google.com/kubernetes-engine/docs/how-to/prepare-arm-workloads-for-deployment, read 2026-11-29.
+"""
 CONDITIONS = "node.kubernetes.io/"
 """Kubernetes repeats a node's conditions (not ready, cordoned) as taints; they are judged as conditions."""
 SOFT = "PreferNoSchedule"
@@ -44,7 +51,7 @@ def repelling(node: GpuNode, tolerations: Iterable[Toleration]) -> tuple[Taint, 
         return (
             taint.effect == SOFT
             or taint.key.startswith(CONDITIONS)
-            or any(taint.key == key and value in {None, taint.value} for key, value in (*GPU_TAINTS, *spot))
+            or any(taint.key == key and value in {None, taint.value} for key, value in (*GPU_TAINTS, ARM_TAINT, *spot))
             or any(tolerates(toleration, taint) for toleration in own)
         )
 

@@ -15,6 +15,7 @@ GIB = 2**30
 
 SECONDS_PER_MINUTE = 60
 SECONDS_PER_HOUR = 3_600
+HOURS_PER_DAY = 24
 HOURS_PER_MONTH = 730
 HOURS_PER_YEAR = 8_760
 """A month of cost is 730 h, the cloud providers' own convention (8760 h / 12)."""

@@ -25,13 +25,15 @@ def least_tpot_s(table: ReplicaTable, context_tokens: Floats | float, running: F
     Notes
     -----
     ``(weights + touched experts + own batch x KV at mean context) / bandwidth`` in every stage, and the LM head once. A
-    batch holds one sequence at least, and the share of a stage where the pipeline is full.
+    batch holds one sequence at least, and the share of a stage where the pipeline is full. A step yields no more than
+    all drafted tokens and one.
     """
     batch = np.maximum(running / table.pp, 1.0)
     context = np.broadcast_to(np.asarray(context_tokens, dtype=np.float64), (len(table),))
     experts = table.routed_bytes * touched_share(batch, table.experts, table.experts_per_token)
     stage = table.always_bytes + experts + batch * kv_read_bytes(table, context)
-    return (table.pp * stage + table.head_bytes) / table.bandwidth_bytes_per_s
+    step = (table.pp * stage + table.head_bytes) / table.bandwidth_bytes_per_s
+    return step / (1.0 + table.drafted_tokens)
 
 
 def least_prompt_s(table: ReplicaTable, tokens: Floats | float) -> Floats:

@@ -164,7 +164,7 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
         met=serving.met,
         kv_occupancy=np.minimum(held / np.maximum(kv_pool_bytes(table, load.max_num_seqs), 1.0), 1.0),
         utilization=serving.utilization,
-        offered_rps=_offered_rps(load, serving, slots),
+        offered_rps=_offered_rps(load, serving),
         completed_rps=serving.completed_rps,
         capacity_rps=serving.capacity_rps,
         output_tps_per_user=np.zeros(len(table)) if classify else 1.0 / np.maximum(serving.tpot_s, 1e-12),
@@ -172,21 +172,21 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     )
 
 
-def _offered_rps(load: ReplicaLoad, serving: Serving, slots: Floats) -> Floats:
+def _offered_rps(load: ReplicaLoad, serving: Serving) -> Floats:
     """Requests per second that a replica has to be sure to serve, shape (n,).
 
     Notes
     -----
-    A rate is offered whatever is served. Of N people, so many as are served in time: ``N / (Z + E)``. Where each has a
-    place in the running batch nobody ever waits for one, however slow it is, and nothing has to be sure: 0, as for a
-    batch run, which only takes longer.
+    A rate is offered whatever is served. N people offer as much as is expected to be served, ``N / (Z + E)``; one alone
+    never waits for another, however slow it is, so for him nothing has to be sure: 0, as for a batch run, which only
+    takes longer.
     """
     if load.kind is LoadKind.OFFLINE:
         return np.zeros_like(serving.completed_rps)
     if load.kind is LoadKind.OPEN_LOOP:
         return np.broadcast_to(np.asarray(load.rate_rps, dtype=np.float64), serving.completed_rps.shape)
-    crowded = np.asarray(load.users, dtype=np.float64) > slots
-    return np.where(crowded, serving.completed_rps, 0.0)
+    several = np.asarray(load.users, dtype=np.float64) > 1.0
+    return np.where(several, serving.completed_rps, 0.0)
 
 
 def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:

@@ -64,7 +64,7 @@ def latencies(
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
     ttft_mean = ttft_mean + _chain_wait(table, load, prompt, serving)
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
-    luck_s, short = _prompt_luck(load, prompt, serving, output)
+    luck_s, short = _prompt_luck(load, prompt, serving, output, step.gained)
     random_slots = load.kind is LoadKind.OPEN_LOOP
     expected, conservative = serving.slots.expected, serving.slots.conservative
     without_s = (ttft_mean - expected.mean_s) * ttft_high + conservative.mean_s
@@ -107,7 +107,7 @@ def latencies(
 
 
 def _prompt_luck(
-    load: ReplicaLoad, prompt: PromptTime, serving: Serving, output: Floats | float
+    load: ReplicaLoad, prompt: PromptTime, serving: Serving, output: Floats | float, gained: Floats
 ) -> tuple[Floats, Floats | float]:
     """Spread of a request's time per token by how many prompts, and how long ones, fall among its tokens [s].
 
@@ -129,7 +129,7 @@ def _prompt_luck(
         users = np.maximum(np.asarray(load.users, dtype=np.float64), 1e-9)
         uneven = np.minimum(uneven + 1.0 - np.minimum(serving.met / users, 1.0), 1.0)
     number = np.maximum(serving.met - 1.0, 0.0)
-    each = prompt.added(serving.met, output) / output
+    each = prompt.added(serving.met, output / gained) / output
     return each * np.sqrt(number * (uneven + of_prompts)), np.exp(np.square(of_outputs) / 2.0)
 
 

@@ -21,8 +21,9 @@ from inferplan.domain.units import GIB
 from inferplan.estimate import memory
 from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, release_of, resolve
 from inferplan.estimate.drafting import draft_columns, tokens_per_step
-from inferplan.estimate.kv_cache import kv_layout
-from inferplan.estimate.weights import parameters, weight_bytes
+from inferplan.estimate.expert_padding import expert_growth, rounding_table
+from inferplan.estimate.kv_cache import cut_blocks, kv_layout, padded_layers
+from inferplan.estimate.weights import copied_bytes, loaded_bytes, parameters, weight_bytes, wide_share
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -86,9 +87,17 @@ class ReplicaTable:
     weights_bytes: Floats
     step_activations_bytes: Floats
     sampler_bytes_per_sequence: Floats
-    overhead_bytes: Floats
+    context_bytes: Floats
+    counts_graphs: Floats
+    largest_captured: Floats
     kv_block_bytes: Floats
+    """One block of one group of layers: the unit in which the pool is handed out."""
     kv_block_tokens: Floats
+    kv_window_block_tokens: Floats
+    kv_full_groups: Floats
+    kv_window_groups: Floats
+    kv_state_groups: Floats
+    kv_chunked: Floats
     kv_full_bytes_per_token: Floats
     kv_window_bytes_per_token: Floats
     kv_window_tokens: Floats
@@ -194,14 +203,31 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     latent = of_weights["latent"] * kv_bytes / pp_
     full = of_weights["full"] * kv_bytes * heads / pp_ + latent + draft_kv
     window = of_weights["window"] * kv_bytes * heads / pp_
-    block = np.array([float(e.kv_block_tokens) for e in engines])[engine]
+    state = of_weights["state"] / ranks
+    blocks = cut_blocks(
+        full_bytes_per_token=full,
+        window_bytes_per_token=window,
+        state_bytes=state * of_weights["state_filled"],
+        full_groups=of_weights["full_groups"],
+        window_groups=of_weights["window_groups"],
+        state_groups=of_weights["state_groups"],
+        block_tokens=np.array([float(e.kv_block_tokens) for e in engines])[engine],
+    )
     batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] - of_gpus["hidden"]
     pooling = of_weights["classifier"]
-    in_layers = of_weights["loaded"] - of_weights["outer"]
+    rounding = {name: column[weight, engine, gpu] for name, column in rounding_table(weights, engines, gpus).items()}
+    routed = of_weights["routed"] * expert_growth(
+        expert_width=of_weights["expert_width"],
+        hidden=of_weights["hidden"],
+        matrices=of_weights["expert_matrices"],
+        tp_size=tp_,
+        rounding=rounding,
+    )
     at_ends = np.where(pp_ > 1, of_weights["heavier_end"], of_weights["outer"])
-    loaded = memory.WEIGHTS_IN_MEMORY * (in_layers / ranks + (at_ends + draft["loaded_bytes"]) / tp_)
+    sees = of_weights["sees"] * np.array([float(memory.loads_vision(e)) for e in engines])[engine]
+    in_layers = of_weights["always"] + routed
     offloaded = np.minimum(np.array([float(e.cpu_offload_bytes) for e in engines])[engine], in_layers / ranks)
     is_tgi = np.array([float(e.id == "tgi") for e in engines])[engine]
     graphs = np.array([float(memory.counts_graphs(e)) for e in engines])[engine]
@@ -212,28 +238,45 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         hidden=of_weights["hidden"],
         capacity_bytes=capacity,
         granted_bytes=np.ceil(capacity * fraction),
-        weights_bytes=loaded
-        - offloaded
-        + of_weights["vision"] * np.minimum(memory.ASSUMED_VISION_SHARE * loaded, memory.ASSUMED_VISION_BYTES),
+        weights_bytes=loaded_bytes(
+            always=of_weights["always"],
+            routed=routed,
+            ends=at_ends + draft["loaded_bytes"],
+            vision=of_weights["vision"] * sees,
+            everywhere=of_weights["everywhere"],
+            absorbed=of_weights["absorbed"],
+            kv_projections=of_weights["kv_projections"],
+            tables=of_weights["tables"],
+            kv_heads=of_weights["kv_heads"],
+            tp_size=tp_,
+            pp_size=pp_,
+        )
+        - offloaded,
         step_activations_bytes=memory.step_activation_bytes(
             batched_tokens=batched,
             hidden=of_weights["hidden"],
             has_experts=np.minimum(of_weights["experts"], 1.0),
-        ),
+        )
+        + memory.ASSUMED_ENCODER_BYTES_PER_TOKEN * of_weights["image_tokens"] / tp_ * sees,
         sampler_bytes_per_sequence=memory.sampler_bytes(vocab=of_weights["vocab"]) * (1 - pooling) * (1 - is_tgi),
-        overhead_bytes=memory.overhead_bytes(
-            tp_size=tp_, layers=of_weights["layers"] / pp_, counts_graphs=graphs, is_tgi=is_tgi
-        ),
-        kv_block_bytes=np.maximum((full + window) * block, 1.0),
-        kv_block_tokens=block,
+        context_bytes=memory.context_bytes(tp_size=tp_, over_pcie=_over_pcie(gpus, tp, gpu), is_tgi=is_tgi),
+        counts_graphs=graphs * (1 - is_tgi),
+        largest_captured=of_gpus["largest_captured"],
+        kv_block_bytes=blocks.bytes,
+        kv_block_tokens=blocks.full_tokens,
+        kv_window_block_tokens=blocks.window_tokens,
+        kv_full_groups=of_weights["full_groups"],
+        kv_window_groups=of_weights["window_groups"],
+        kv_state_groups=of_weights["state_groups"],
+        kv_chunked=of_weights["chunked"],
         kv_full_bytes_per_token=full,
         kv_window_bytes_per_token=window,
         kv_window_tokens=of_weights["window_tokens"],
-        kv_state_bytes=of_weights["state"] / ranks,
+        kv_state_bytes=state,
         kv_eight_bit=(kv_bytes < 2.0).astype(np.float64),  # noqa: PLR2004 - bytes of 16 bit
         always_bytes=of_weights["always"] / ranks,
         head_bytes=of_weights["head"] / tp_ * (1 - pooling),
-        routed_bytes=of_weights["routed"] / ranks,
+        routed_bytes=routed / ranks,
         experts=of_weights["experts"],
         experts_per_token=of_weights["experts_per_token"],
         expert_layers=of_weights["expert_layers"],
@@ -277,34 +320,48 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
     columns: dict[str, list[float]] = {}
     for model, method in weights:
         size, count, layout = weight_bytes(model, method), parameters(model), kv_layout(model)
+        copied = copied_bytes(model, method)
         attending = sum(g.layers for g in model.attention if g.kind in {LayerKind.FULL, LayerKind.MLA})
         windowed = sum(g.layers for g in model.attention if g.kind in {LayerKind.SLIDING, LayerKind.CHUNKED})
+        linear = sum(g.layers for g in model.attention if g.kind is LayerKind.LINEAR)
         moe = model.moe
         row = {
             "layers": model.layers,
             "hidden": model.hidden_size,
             "vocab": model.vocab_size,
-            "loaded": size.loaded,
             "outer": size.embedding + size.head,
             "heavier_end": max(size.embedding, size.head),
             "always": size.always,
             "head": size.head or size.embedding,
             "routed": size.routed,
             "head_params": count.head or count.embedding,
-            "shared_active": count.attention + count.dense,
+            "everywhere": copied.everywhere,
+            "absorbed": copied.absorbed,
+            "kv_projections": copied.kv_projections,
+            "tables": copied.tables,
+            "shared_active": count.attention + count.dense + count.shared,
             "routed_active": count.routed_active,
             "expert_layers": moe.layers if moe else 0,
             "experts": moe.experts if moe else 0,
             "experts_per_token": moe.experts_per_token if moe else 0,
+            "expert_width": moe.expert_intermediate_size if moe else 1,
+            "expert_matrices": moe.matrices_per_expert if moe else 3,
             "full": layout.full_values_per_token,
             "window": layout.window_values_per_token,
             "window_tokens": layout.window_tokens,
             "latent": layout.latent_values_per_token,
             "state": layout.state_bytes,
+            "state_filled": padded_layers(linear, layout.group_layers) / linear if linear else 1.0,
+            "full_groups": layout.full_groups,
+            "window_groups": layout.window_groups,
+            "state_groups": layout.state_groups,
+            "chunked": layout.chunked,
             "kv_heads": layout.kv_heads,
             "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
             "window_attention_flop": 4.0 * model.attention_heads * model.head_dim * windowed,
-            "vision": 1.0 if "ConditionalGeneration" in model.architecture else 0.0,
+            "vision": size.vision,
+            "image_tokens": model.image_tokens,
+            "sees": 1.0 if model.vision_params else 0.0,
             "classifier": 1.0 if model.task.value == "Classification" else 0.0,
         }
         for name, value in row.items():
@@ -316,6 +373,7 @@ def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
     return {
         "memory": [float(g.memory_bytes) for g in gpus],
         "hidden": [memory.hidden_bytes(g) for g in gpus],
+        "largest_captured": [memory.largest_captured(g) for g in gpus],
         "bandwidth": [g.hbm_bandwidth_bytes_per_s for g in gpus],
         "host_link": [g.pcie_bandwidth_bytes_per_s for g in gpus],
         "peak16": [g.peak(Dtype.FLOAT16) or 1.0 for g in gpus],
@@ -325,7 +383,10 @@ def _gpu_columns(gpus: Sequence[GpuSpec]) -> dict[str, list[float]]:
 def _arithmetic(
     weights: Sequence[tuple[ModelSpec, QuantizationMethod]], gpus: Sequence[GpuSpec]
 ) -> tuple[Ints, Floats, Floats]:
-    """Kernels of each (weights, GPU), and the dense peaks of its layers and of its experts."""
+    """Kernels of each (weights, GPU), and the dense peaks of its layers and of its experts.
+
+    Where a checkpoint leaves some layers in 16 bit, the peak is that at which all layers take the same time together.
+    """
     methods = list(dict.fromkeys(method for _, method in weights))
     kinds = np.zeros((len(methods), len(gpus)), dtype=np.int64)
     peaks = np.zeros((len(methods), len(gpus)))
@@ -340,7 +401,13 @@ def _arithmetic(
             peaks[m, g] = sixteen if method.experts_only else expert_peaks[m, g]
     number = {method: m for m, method in enumerate(methods)}
     of = [number[method] for _, method in weights]
-    return kinds[of], peaks[of], expert_peaks[of]
+    peaks = peaks[of]
+    sixteen_bit = np.array([gpu.peak(Dtype.FLOAT16) or 1.0 for gpu in gpus])
+    for w, (model, method) in enumerate(weights):
+        share = wide_share(model, method)
+        if share > 0 and not method.experts_only:
+            peaks[w] = 1.0 / (share / sixteen_bit + (1.0 - share) / peaks[w])
+    return kinds[of], peaks, expert_peaks[of]
 
 
 def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
@@ -358,6 +425,11 @@ def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
     if method.experts_only:
         return Kernel.EXPERTS
     return Kernel.FOUR_BIT if method.weight_bits < 8 else Kernel.EIGHT_BIT  # noqa: PLR2004 - bits per weight
+
+
+def _over_pcie(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:
+    every = np.array([memory.over_pcie(g, tp) for g in gpus])
+    return every[gpu, np.arange(len(tp))].astype(np.float64)
 
 
 def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:

@@ -20,6 +20,10 @@ micro-batch passes one stage after another; only different micro-batches overlap
 which is what a sequence waits for its next token, and what a prompt takes to its first. A hop hands the activations of
 a micro-batch to the next machine; the sampled tokens go back to the first.
 
+With speculative decoding a step works on ``1 + k`` tokens of each sequence, of which it gains some
+(:func:`inferplan.estimate.drafting.tokens_per_step`), after ``k`` passes of what drafts. Weights that stay in the
+machine's memory are read over the GPU's host link in every step.
+
 References
 ----------
 .. [1] S. Williams, A. Waterman, D. Patterson, "Roofline", CACM 52(4), 2009.
@@ -102,6 +106,8 @@ class StepModel:
     """A step's coefficients for one set of replicas and one context length [s], shape (n,) each.
 
     ``weights`` and ``routed`` are times of full reads, ``head`` the part of ``weights`` that only the last stage reads,
+    ``tokens_each`` the tokens that a step works on for each sequence (drafted ones included), ``gained`` those that a
+    sequence gains by it, ``draft`` the time of drafting, ``offloaded`` that of reading weights over the host link,
     ``left_log`` the logarithm of the share of experts that one token leaves alone, ``sparse`` whether there are experts
     at all, ``staged`` whether there are pipelines; the others are per sequence or per token of one stage.
     """
@@ -115,6 +121,10 @@ class StepModel:
     head_per_sequence: Floats
     kv_per_sequence: Floats
     fixed: Floats
+    offloaded: Floats
+    draft: Floats
+    tokens_each: Floats
+    gained: Floats
     uncaptured: Floats
     eager: Floats
     per_sequence: Floats
@@ -128,35 +138,43 @@ class StepModel:
     staged: bool
 
     def time(self, sequences: Floats, prompt_tokens: Floats | float = 0.0) -> Floats:
-        """Time in which ``sequences`` of the whole replica get one token each, prompts in one of the batches [s]."""
+        """Time of one step of ``sequences`` of the whole replica each, prompts in one of the batches [s]."""
         if not self.staged:
-            return smooth_max(self.stage(sequences, prompt_tokens), sequences * self.per_stream)
+            return smooth_max(self.stage(sequences, prompt_tokens), sequences * self.gained * self.per_stream)
         own = self.micro_batch(sequences)
         last = self.stage(own, prompt_tokens)
         in_flight = np.clip(sequences, 1.0, self.pp)
         together = np.maximum(self._stages(own, prompt_tokens, last), in_flight * last)
-        return smooth_max(together, sequences * self.per_stream) + self.hops(own + prompt_tokens)
+        streams = sequences * self.gained * self.per_stream
+        return smooth_max(together, streams) + self.hops(own * self.tokens_each + prompt_tokens)
+
+    def per_token(self, sequences: Floats) -> Floats:
+        """Time in which ``sequences`` of the whole replica get one token each, no prompts among them [s]."""
+        return self.time(sequences) / self.gained
 
     def through(self, own: Floats, prompt_tokens: Floats | float = 0.0) -> Floats:
         """Time of one batch through all stages, ``own`` sequences and some prompt tokens in it [s]."""
         last = self.stage(own, prompt_tokens)
         if not self.staged:
-            return smooth_max(last, own * self.per_stream)
+            return smooth_max(last, own * self.gained * self.per_stream)
         passed = self._stages(own, prompt_tokens, last)
-        return smooth_max(passed, own * self.per_stream) + self.hops(own + prompt_tokens)
+        streams = own * self.gained * self.per_stream
+        return smooth_max(passed, streams) + self.hops(own * self.tokens_each + prompt_tokens)
 
     def stage(self, own: Floats, prompt_tokens: Floats | float = 0.0, *, is_last: bool = True) -> Floats:
         """Time of one batch in one stage, the last or one of the others [s]."""
-        tokens = own + prompt_tokens
+        decoded = own * self.tokens_each
+        tokens = decoded + prompt_tokens
         weights = self.weights if is_last else self.weights - self.head
         memory = weights + self.routed * -np.expm1(tokens * self.left_log) if self.sparse else weights
         arithmetic = tokens * self.compute_per_token
         if is_last:
-            arithmetic = arithmetic + own * self.head_per_sequence
+            arithmetic = arithmetic + decoded * self.head_per_sequence
         beside = own * (self.kv_per_sequence + self.per_sequence) + tokens * self.moved_per_token
-        beyond = np.minimum((prompt_tokens + np.maximum(own - CAPTURED_TOKENS, 0.0)) / CAPTURED_TOKENS, 1.0)
+        beyond = np.minimum((prompt_tokens + np.maximum(decoded - CAPTURED_TOKENS, 0.0)) / CAPTURED_TOKENS, 1.0)
         beyond = np.maximum(beyond, self.eager)
-        return smooth_max(memory, arithmetic) + beside + self.fixed + self.uncaptured * beyond
+        alone = self.fixed + self.offloaded + (self.draft if is_last else 0.0)
+        return smooth_max(memory, arithmetic) + beside + alone + self.uncaptured * beyond
 
     def micro_batch(self, sequences: Floats) -> Floats:
         """Sequences that one of ``sequences`` finds in its own batch, itself included.
@@ -223,6 +241,11 @@ def step_model(table: ReplicaTable, context_tokens: Floats | float) -> StepModel
         + c("layer_overhead_s") * stage_layers
         + c("expert_layer_overhead_s") * table.expert_layers / table.pp
         + reduces * c("allreduce_latency_s"),
+        offloaded=table.offloaded_bytes / table.host_bytes_per_s,
+        draft=table.drafted_tokens
+        * (table.draft_bytes / (bandwidth * c("weight_mbu")) + c("layer_overhead_s") * table.draft_layers),
+        tokens_each=1.0 + table.drafted_tokens,
+        gained=table.tokens_per_step,
         uncaptured=c("uncaptured_layer_s") * stage_layers,
         eager=table.eager,
         per_sequence=c("sequence_overhead_s"),

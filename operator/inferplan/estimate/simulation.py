@@ -8,6 +8,10 @@ does. An engine that reserves (TGI) takes a request in only if prompt and output
 
 Steps without prompts between two events are taken together at their mean context, so the cost grows with the number of
 requests and hardly with their tokens.
+
+Shared with the closed formulas is the time of one step with given sequences and prompts; what runs when, and who waits
+for whom, is found out here. Replicas with several stages are followed stage by stage in
+:mod:`inferplan.estimate.pipeline_simulation`.
 """
 
 from __future__ import annotations
@@ -19,7 +23,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.memory import kept_state_bytes, kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.pipeline_simulation import PipelineEngine
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
@@ -62,9 +67,13 @@ def simulate(table: ReplicaTable, traffic: Traffic, *, max_num_seqs: int, reserv
     table
         One row.
     reserves_output
-        Whether the engine takes a request in only if its whole output will fit.
+        Whether the engine takes a request in only if its whole output will fit; engines that do have no pipelines.
     """
-    engine = _Engine(table, traffic, max_num_seqs, reserves_output=reserves_output)
+    engine: _Engine | PipelineEngine
+    if float(table.pp[0]) > 1.0:
+        engine = PipelineEngine(table, traffic, max_num_seqs)
+    else:
+        engine = _Engine(table, traffic, max_num_seqs, reserves_output=reserves_output)
     engine.run()
     overhead = table.constant("request_overhead_s")[0]
     overhead = overhead + table.constant("request_token_overhead_s")[0] * traffic.prompt_tokens
@@ -92,8 +101,8 @@ class _Clock:
         self._per_byte = 1.0 / float(kv_bandwidth(table)[0])
 
     def decode(self, sequences: int, context: float) -> float:
-        """A step of sequences with a mean context, no prompts [s]."""
-        return float(self._at(context).time(np.array([float(sequences)]))[0])
+        """Time in which sequences with a mean context gain one token each, no prompts among them [s]."""
+        return float(self._at(context).per_token(np.array([float(sequences)]))[0])
 
     def mixed(self, sequences: int, context: float, chunks: list[tuple[float, float]]) -> float:
         """A step with prompt chunks of (tokens, tokens before them) [s].
@@ -111,7 +120,7 @@ class _Clock:
         if not sequences:
             return whole
         bare = float(step.time(b)[0])
-        return bare + float(step.prompt_share[0]) * (whole - bare)
+        return bare / float(step.gained[0]) + float(step.prompt_share[0]) * (whole - bare)
 
     def _at(self, context: float) -> StepModel:
         read = kv_read_bytes(self._table, np.array([context]))
@@ -136,7 +145,7 @@ class _Engine:
         self._budget = float(table.max_num_batched_tokens[0])
         self._pool = float(kv_pool_bytes(table, max_num_seqs)[0])
         self._token_bytes = float((table.kv_full_bytes_per_token + table.kv_window_bytes_per_token)[0])
-        self._slack_bytes = float(table.kv_block_tokens[0]) * self._token_bytes + float(table.kv_state_bytes[0])
+        self._slack_bytes = float((table.kv_block_tokens * self._token_bytes + kept_state_bytes(table))[0])
         self._prompts: list[float] = traffic.prompt_tokens.tolist()
         self._prefix: list[float] = traffic.prefix_tokens.tolist()
         self._output: list[float] = traffic.output_tokens.tolist()

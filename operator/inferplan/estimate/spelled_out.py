@@ -19,6 +19,7 @@ from inferplan.estimate.memory import (
     kv_pool_bytes,
     kv_pool_tokens,
     longest_context,
+    overhead_bytes,
     sequence_bytes_of,
 )
 from inferplan.estimate.replica import EVIDENCE, ReplicaTable
@@ -95,11 +96,11 @@ def _ledger(table: ReplicaTable, load: ReplicaLoad, positions: int) -> MemoryLed
         granted_bytes=float(table.granted_bytes[0]),
         weights_bytes=float(table.weights_bytes[0]),
         activations_bytes=float(activations_bytes(table, sequences)[0]),
-        overhead_bytes=float(table.overhead_bytes[0]),
+        overhead_bytes=float(overhead_bytes(table, sequences)[0]),
         kv_pool_bytes=pool,
         kv_needed_bytes=needed,
         kv_bytes_per_token=float(table.kv_full_bytes_per_token[0] + table.kv_window_bytes_per_token[0]),
-        kv_pool_tokens=float(kv_pool_tokens(table, sequences)[0]),
+        kv_pool_tokens=float(kv_pool_tokens(table, load.max_model_len, sequences)[0]),
         sequences_held=int(pool // max(one, 1.0)),
         longest_context_tokens=int(longest_context(table, positions, sequences)[0]),
         full_length_sequences=pool / max(float(sequence_bytes_of(table, float(load.max_model_len))[0]), 1.0),

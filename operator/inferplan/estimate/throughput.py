@@ -116,13 +116,14 @@ def pace(step: StepModel, prompt: PromptTime, output: Floats | float, running: F
     With b running, P what a prompt adds and o output tokens: ``TPOT = step + (b - 1) P / o``; time in the slot
     ``S = prompt + (o - 1) step + (b - 1) P``, which conserves work; the others' prompts keep the engine busy for
     ``r = (b - 1) P / S``; who finds them waits ``P / (2 (1 - r))`` (M/D/1: half of the one under way and the queue
-    before it). A batch starts whenever the first stage is free, so the wait for steps under way is for a stage's share.
+    before it). With speculative decoding ``step`` is the time per token, and the output takes fewer steps. A
+    batch starts whenever the first stage is free, so the wait for steps under way is for a stage's share.
     """
-    step_s = step.time(running)
-    added = prompt.added(running, output)
+    step_s, token_s = step.time(running), step.per_token(running)
+    added = prompt.added(running, output / step.gained)
     others = np.maximum(running - 1.0, 0.0) * added
-    tpot = step_s + others / output
-    service = prompt.alone + (output - 1.0) * step_s + others
+    tpot = token_s + others / output
+    service = prompt.alone + (output - 1.0) * token_s + others
     busy = others / service
     return Pace(
         step_wait_s=step.steps_before * (step_s / step.pp) * np.maximum(running - 1.0, 0.0) / np.maximum(running, 1.0),

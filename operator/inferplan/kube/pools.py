@@ -25,6 +25,8 @@ from inferplan.render.room import ASSUMED_ALLOCATABLE_CPU, ASSUMED_ALLOCATABLE_M
 
 ASSUMED_POOL_GPUS = 32
 """GPUs that a node pool without a limit is thought to bring. No source; nothing is reserved by it."""
+ANY_DISK_BYTES = 2**63 - 1
+"""Disk of a node that is not there yet: what a pod asks for is what the autoscaler has to bring."""
 MOST_NODES = 64
 NODE_POOL_LABEL = "karpenter.sh/nodepool"
 
@@ -85,6 +87,7 @@ def _new_nodes(pool: NodePool, free: int, catalog: Catalog) -> Iterator[GpuNode]
             price_as_of="" if offer is None else offer.as_of,
             cpu_allocatable_millicores=_millicores(offer),
             memory_allocatable_bytes=_memory_bytes(offer),
+            disk_allocatable_bytes=ANY_DISK_BYTES,
         )
 
 

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.deployment import ASSUMED_SPECULATIVE_ACCEPTANCE
-from inferplan.domain.model import Quantization, Task
+from inferplan.domain.model import WEIGHTS_BAND_PERCENT, Quantization, Task
 from inferplan.domain.operation import Toleration
 from inferplan.domain.plan import Plan, Recommendation
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
 from inferplan.domain.taints import repelling
+from inferplan.estimate.lengths import LARGEST_RATIO
+from inferplan.estimate.roofline import ASSUMED_HOP_LATENCY_S, ASSUMED_NODE_LINK_BYTES_PER_S
 from inferplan.planner import what_ifs
 
 REPELLED_SHOWN = 3
@@ -72,6 +74,8 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
     found: list[str] = []
     if plan is not None:
         found.extend(_assumed_constants(catalog, plan))
+        found.extend(_wide_weights(plan))
+        found.extend(_assumed_of_pipelines(plan))
     decoding = None if plan is None else plan.configuration.engine.speculative
     if decoding is not None:
         found.append(
@@ -83,6 +87,7 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
             f"{what_ifs.ASSUMED_DRAFT_TOKENS} drafted tokens, draft cost {what_ifs.ASSUMED_DRAFT_COST}"
         )
     work = scenario.workload
+    found.extend(_contradictory_lengths(scenario))
     if work.kind is LoadKind.OFFLINE:
         found.append("a run costs the time of its work; starting machines and loading weights come on top")
     if work.kind is LoadKind.CLOSED_LOOP:
@@ -92,6 +97,41 @@ def assumptions(catalog: Catalog, scenario: Scenario, plan: Plan | None) -> tupl
     if work.kind is LoadKind.OPEN_LOOP:
         found.append(f"arrivals with a squared coefficient of variation of {work.burstiness:g} (1 = Poisson)")
     return tuple(found)
+
+
+def _wide_weights(plan: Plan) -> Iterator[str]:
+    """A checkpoint whose loaded size is known less well than usual, and why."""
+    checkpoint = plan.configuration.checkpoint
+    if checkpoint.weights_band_percent > WEIGHTS_BAND_PERCENT:
+        yield (
+            f"weights of {checkpoint.repository}: up to {checkpoint.weights_band_percent:g} % more or less than "
+            f"computed ({checkpoint.weights_band_reason})"
+        )
+
+
+def _contradictory_lengths(scenario: Scenario) -> Iterator[str]:
+    """A P95 so far above the mean that no distribution has both."""
+    work = scenario.workload
+    lengths = [("promptTokens", work.prompt)]
+    if scenario.task is Task.GENERATION:
+        lengths.append(("outputTokens", work.output))
+    for field, stated in lengths:
+        if stated.p95 > LARGEST_RATIO * stated.mean:
+            yield (
+                f"workload.{field}: one request in twenty with the p95 of {stated.p95} alone makes a mean of "
+                f"{stated.p95 / LARGEST_RATIO:.0f}, more than the {stated.mean} stated; both are taken as stated, "
+                f"the p95 for latencies and the mean for the load"
+            )
+
+
+def _assumed_of_pipelines(plan: Plan) -> Iterator[str]:
+    """The network between the machines of a replica."""
+    if plan.configuration.pp_size > 1:
+        gbit_per_s = 8 * ASSUMED_NODE_LINK_BYTES_PER_S / 1e9
+        yield (
+            f"machines of one replica are linked with {gbit_per_s:g} Gbit/s, "
+            f"and handing on takes {1e6 * ASSUMED_HOP_LATENCY_S:g} microseconds more"
+        )
 
 
 def _assumed_constants(catalog: Catalog, plan: Plan) -> Iterator[str]:
@@ -116,10 +156,21 @@ def _repelled(inventory: Inventory, tolerations: tuple[Toleration, ...]) -> Iter
 
 
 def cautions(
-    source: str, plan: Plan | None, inventory: Inventory | None, tolerations: tuple[Toleration, ...] = ()
+    source: str,
+    tiers: Sequence[Plan],
+    plan: Plan | None,
+    inventory: Inventory | None,
+    tolerations: tuple[Toleration, ...],
 ) -> tuple[str, ...]:
     """What a reader should know before trusting the outcome at all."""
-    found: list[str] = [] if inventory is None else list(_repelled(inventory, tolerations))
+    found = [
+        f"{entry.tier} ({entry.configuration.title}) cannot be deployed yet: a replica spans"
+        f" {entry.configuration.pp_size} machines"
+        for entry in tiers
+        if not entry.configuration.is_deployable
+    ]
+    if inventory is not None:
+        found.extend(_repelled(inventory, tolerations))
     if inventory is not None and source == "Market":
         found.append(
             f"no usable GPU in {inventory.origin}: planned on the market, with machines that are not there yet"

@@ -21,7 +21,7 @@ from inferplan.planner.candidates import Weights
 from inferplan.planner.constraints import WEIGHT_CHECKS, max_model_len, overridden
 from inferplan.planner.field import Field
 from inferplan.planner.load import replica_load
-from inferplan.planner.remarks import Subject, analyse, compatibility, in_order
+from inferplan.planner.remarks import Subject, analyse, compatibility, in_order, not_deployable
 from inferplan.planner.schedule import runs_per_month
 from inferplan.planner.search import Choice
 from inferplan.planner.targets import LOAD_UNITS, ROUNDING
@@ -47,7 +47,7 @@ def assemble(field: Field, scenario: Scenario, found: TierChoice, load_factor: f
         estimate=predicted,
         cost=money,
         compatibility=compatibility(predicted),
-        remarks=in_order((*analyse(subject), *given_up)),
+        remarks=(*not_deployable(configuration), *in_order((*analyse(subject), *given_up))),
         misses=misses,
         hash=plan_hash(configuration, placements, _overrides(scenario)),
         source=field.supply.source,
@@ -84,7 +84,8 @@ def _cost(scenario: Scenario, predicted: Estimate, placements: tuple[Placement, 
     hours = Decimal(HOURS_PER_MONTH)
     if duration is not None and work.schedule is not None:
         runs = runs_per_month(work.schedule.cron)
-        hours = (runs * Decimal(repr(duration.expected)) / SECONDS_PER_HOUR).quantize(Decimal("0.01"))
+        used = (runs * Decimal(repr(duration.expected)) / SECONDS_PER_HOUR).quantize(Decimal("0.01"))
+        hours = min(used, hours)  # a pinned run may outlast the time to the next start, which is then left out
     return cost(
         placements,
         requests_per_s=predicted.requests_per_s,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from math import inf, isfinite
 
 import numpy as np
@@ -25,7 +26,7 @@ class UseLimits:
     usd_per_request
         Upper limit of one request (item) [USD], infinite for none.
     usd_per_month
-        Upper limit of a month [USD], infinite for none.
+        Upper limit of the exact bill of a month [USD] (:func:`exact_month_micro_usd`), infinite for none.
     items_per_month
         Items of all runs of a month.
     """
@@ -37,12 +38,12 @@ class UseLimits:
     def most_usd_per_hour(self, rate_rps: Floats) -> Floats:
         """Highest price of an hour [USD] at which nothing costs too much, at that many requests per second.
 
-        A month has its hours rounded to hundredths, as they are told.
+        A month has its hours rounded to hundredths and its bill to cents, as they are told.
         """
         most: Floats = self.usd_per_request * SECONDS_PER_HOUR * rate_rps
         if isfinite(self.usd_per_month):
-            hours = np.round(self.items_per_month / rate_rps / SECONDS_PER_HOUR, 2)
-            most = np.minimum(most, self.usd_per_month / np.maximum(hours, 1e-12))
+            hours = np.minimum(np.round(self.items_per_month / rate_rps / SECONDS_PER_HOUR, 2), HOURS_PER_MONTH)
+            most = np.minimum(most, self.usd_per_month / np.maximum(hours, 1e-12) * (1 + 1e-12))
         return most
 
 
@@ -57,7 +58,7 @@ def limits_of_use(ask: Ask) -> UseLimits | None:
     per_request = inf if budget.maximum_usd_per_request is None else float(budget.maximum_usd_per_request)
     per_month, items = inf, 0.0
     if work.schedule is not None and work.items is not None and budget.maximum_usd_per_month is not None:
-        per_month = float(budget.maximum_usd_per_month)
+        per_month = exact_month_micro_usd(budget.maximum_usd_per_month) / 1e6
         items = work.items * float(runs_per_month(work.schedule.cron))
     if per_request == per_month == inf:
         return None
@@ -73,11 +74,25 @@ def budget_micro_usd(scenario: Scenario) -> int | None:
     if budget.maximum_usd_per_hour is not None:
         limits.append(micro_usd(budget.maximum_usd_per_hour))
     if budget.maximum_usd_per_month is not None and scenario.workload.schedule is None:
-        limits.append(int(budget.maximum_usd_per_month / HOURS_PER_MONTH * 1_000_000))
+        limits.append(exact_month_micro_usd(budget.maximum_usd_per_month) // HOURS_PER_MONTH)
     most_rps = most_rate_rps(scenario)
     if budget.maximum_usd_per_request is not None and isfinite(most_rps):
         limits.append(int(float(budget.maximum_usd_per_request) * SECONDS_PER_HOUR * most_rps * 1e6) + 1)
     return min(limits) if limits else None
+
+
+def exact_month_micro_usd(limit_usd: Decimal) -> int:
+    """Largest exact bill of a month [micro-USD] that is told as no more than a limit [USD].
+
+    Notes
+    -----
+    A bill is told in cents, a half cent going to the even one.
+
+    >>> exact_month_micro_usd(Decimal("299.30")), exact_month_micro_usd(Decimal("0.019"))
+    (299305000, 14999)
+    """
+    cents = int(limit_usd * 100)
+    return cents * 10_000 + (5_000 if cents % 2 == 0 else 4_999)
 
 
 def most_rate_rps(scenario: Scenario) -> float:

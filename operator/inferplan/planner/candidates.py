@@ -170,7 +170,7 @@ def _weights(catalog: Catalog, model: ModelSpec, engines: Sequence[EngineSpec]) 
         method = catalog.method(checkpoint.method)
         if method is None:
             continue
-        entries.append(Weights(model, checkpoint, method))
+        entries.append(Weights(model, checkpoint, method.of(checkpoint)))
         offered.add(checkpoint.quantization)
         if checkpoint.quantization in {Quantization.FP16, Quantization.BF16}:
             sixteen_bit = checkpoint
@@ -178,7 +178,7 @@ def _weights(catalog: Catalog, model: ModelSpec, engines: Sequence[EngineSpec]) 
         for method in catalog.methods:
             if method.made_while_loading and method.quantization not in offered and running & set(method.engines):
                 made = replace(sixteen_bit, method=method.id, quantization=method.quantization, made_while_loading=True)
-                entries.append(Weights(model, made, method))
+                entries.append(Weights(model, made, method.of(made)))
     return entries
 
 

@@ -14,9 +14,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inferplan.domain.hardware import GpuSpec
-from inferplan.domain.model import Dtype, ModelSpec, Quantization, QuantizationMethod, Task
+from inferplan.domain.model import (
+    Dtype,
+    LayerKind,
+    ModelSpec,
+    Quantization,
+    QuantizationMethod,
+    Task,
+    WeightPart,
+)
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Lossy, Pin, Scenario
+from inferplan.estimate.weights import dense_layers
 from inferplan.planner.candidates import ShapeTable, Weights, compute_dtype
 from inferplan.planner.supply import Supply
 
@@ -24,6 +33,7 @@ LOSSLESS_RECOVERY_PERCENT = 99.0
 """Published average accuracy kept by a format, from which we call it lossless (within benchmark noise)."""
 
 
+SIXTEEN_BITS = 16
 _SIXTEEN_BIT = frozenset({Quantization.FP16, Quantization.BF16})
 
 
@@ -292,8 +302,8 @@ def engine_runs_it(table: ShapeTable) -> Verdict:
 
     def refuses(weights: Weights, gpu: GpuSpec, index: int) -> bool:
         engine = table.engines[index]
-        model, capability = weights.model, gpu.compute_capability or 0
-        if gpu.vendor not in engine.vendors or capability < engine.min_compute_capability:
+        model = weights.model
+        if engine.why_not_on(gpu):
             return True
         if engine.architectures is not None and model.architecture not in engine.architectures:
             return True
@@ -343,23 +353,49 @@ def kv_dtype_runs(table: ShapeTable) -> Verdict:
 
 
 def tp_divides(table: ShapeTable) -> Verdict:
-    """Refuse tensor-parallel sizes that do not divide heads, experts' width or quantization groups."""
+    """Refuse tensor-parallel sizes that do not divide the heads, and more stages than layers."""
     heads = np.array([w.model.attention_heads for w in table.weights])[table.weight]
     kv_heads = np.array([max(1, w.model.kv_heads) for w in table.weights])[table.weight]
-    width = np.array([_row_split_width(w.model) for w in table.weights])[table.weight]
-    group = np.array([w.method.group_size for w in table.weights])[table.weight]
     layers = np.array([w.model.layers for w in table.weights])[table.weight]
     uneven = (heads % table.tp != 0) | ((np.maximum(kv_heads, table.tp) % np.minimum(kv_heads, table.tp)) != 0)
-    split = np.where(group > 0, (width // table.tp) % np.maximum(group, 1), 0)
-    elsewhere = (table.tp > 1) & ((width % table.tp != 0) | (split != 0)) | (layers < table.pp)
     limit, actual = (np.where(uneven, count, np.nan) for count in (heads, table.tp))
-    return Verdict(uneven | elsewhere, limit, actual, "attention heads")
+    return Verdict(uneven | (layers < table.pp), limit, actual, "attention heads")
 
 
-def _row_split_width(model: ModelSpec) -> int:
-    """Input size of the row-split MLP layer; experts may be split finer, so only dense layers count."""
-    dense = model.moe is None or model.moe.layers < model.layers or model.moe.dense_beside_experts
-    return model.intermediate_size if dense and model.intermediate_size > 0 else 0
+def tp_keeps_groups(table: ShapeTable) -> Verdict:
+    """Refuse tensor-parallel sizes that cut a layer's width unevenly or through a quantization group.
+
+    Notes
+    -----
+    What counts are the inputs of layers that are split by rows (vLLM 0.33.0, ``quantization/utils/fp8_utils.py``
+    and ``marlin_utils.py``): attention heads, dense MLP and shared experts, as far as they are quantized. Routed
+    experts are padded or scaled more finely.
+    """
+    if not table.weights:
+        return Verdict(np.zeros(len(table), dtype=np.bool_))
+    widths, groups = (np.array(each)[table.weight] for each in zip(*map(_split_by_rows, table.weights), strict=True))
+    limit, actual = np.full(len(table), np.nan), np.full(len(table), np.nan)
+    fails = np.zeros(len(table), dtype=np.bool_)
+    for width, group in zip(widths.T, groups.T, strict=True):
+        share = width / table.tp
+        cut = (table.tp > 1) & (share % group != 0) & ~fails
+        fails |= cut
+        limit[cut], actual[cut] = group[cut], share[cut]
+    return Verdict(fails, limit, actual, "rows of a layer on each GPU (they must be whole quantization groups)")
+
+
+def _split_by_rows(weights: Weights) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Input widths that tensor parallelism splits [rows], 0 where there is none, and the groups in which to split."""
+    model, method = weights.model, weights.method
+    latent = any(group.kind is LayerKind.MLA for group in model.attention)
+    widths = {
+        WeightPart.ATTENTION: 0 if latent else model.attention_heads * model.head_dim,
+        WeightPart.DENSE: model.intermediate_size if dense_layers(model) else 0,
+        WeightPart.SHARED: model.moe.shared_intermediate_size * max(1, model.moe.shared_experts) if model.moe else 0,
+    }
+    wide = {part.part for part in method.stored_parts if part.weight_bits >= SIXTEEN_BITS and part.params is None}
+    groups = (1 if method.experts_only or part in wide else max(1, method.group_size) for part in widths)
+    return tuple(widths.values()), tuple(groups)
 
 
 def tp_in_machine(table: ShapeTable) -> Verdict:
@@ -376,4 +412,5 @@ SHAPE_CHECKS: tuple[tuple[ReasonCode, ShapeCheck], ...] = (
     (ReasonCode.KV_DTYPE_UNSUPPORTED, kv_dtype_runs),
     (ReasonCode.TP_BEYOND_NODE, tp_in_machine),
     (ReasonCode.TP_NOT_DIVISOR, tp_divides),
+    (ReasonCode.TP_NOT_DIVISOR, tp_keeps_groups),
 )

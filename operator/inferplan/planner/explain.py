@@ -18,6 +18,7 @@ from inferplan.domain.scenario import LoadKind, Scenario
 from inferplan.estimate import memory
 from inferplan.estimate.constants import NAMES
 from inferplan.estimate.estimator import predict
+from inferplan.estimate.kv_cache import kv_layout
 from inferplan.estimate.lengths import length_quantile, squared_variation
 from inferplan.estimate.prefill import PromptTime, attention_time, chunk_of, time_alone
 from inferplan.estimate.replica import ReplicaTable
@@ -31,7 +32,7 @@ from inferplan.estimate.replica_load import (
     sequences_beside,
 )
 from inferplan.estimate.roofline import StepModel, kv_read_bytes, step_model, touched_share
-from inferplan.estimate.weights import parameters, weight_bytes
+from inferplan.estimate.weights import WEIGHTS_IN_MEMORY, copied_bytes, weight_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +95,22 @@ def _first(value: object) -> float:
 
 def _memory(s: Subject) -> Iterator[Step]:
     configuration, table = s.plan.configuration, s.table
-    count = parameters(configuration.model)
     size = weight_bytes(configuration.model, configuration.method)
-    ranks = configuration.gpus_per_replica
+    copied = copied_bytes(configuration.model, configuration.method)
+    ranks, tp, pp = configuration.gpus_per_replica, configuration.tp_size, configuration.pp_size
     method = f"catalog, method {configuration.method.id}"
-    quantized = count.attention + count.dense + count.routed
-    per_weight = (size.always + size.routed) / max(quantized, 1)
-    ends = size.embedding + size.head if configuration.pp_size == 1 else max(size.embedding, size.head)
-    weights = (
-        f"(({quantized} * {per_weight:.9g} + {count.extra} * 2) / {ranks} + {ends:.9g} / {configuration.tp_size})"
-        f" * {memory.WEIGHTS_IN_MEMORY}"
-    )
-    if "ConditionalGeneration" in configuration.model.architecture:
-        weights += f" + min({memory.ASSUMED_VISION_SHARE} * {weights}, {memory.ASSUMED_VISION_BYTES})"
+    ends = size.embedding + size.head if pp == 1 else max(size.embedding, size.head)
+    vision = size.vision if memory.loads_vision(configuration.engine) else 0.0
+    routed = _first(table.routed_bytes) * ranks
+    copies = copied.kv_projections / pp * (1 / min(tp, kv_layout(configuration.model).kv_heads) - 1 / tp)
     yield Step(
         "Memory",
         "Weights on one GPU",
-        "((layer parameters x bytes + vision x 2) / GPUs + embedding and LM head / TP) x padding",
-        weights,
+        "((layers + padded experts) / GPUs + what every GPU holds + (embedding and LM head + vision) / TP) x padding"
+        " + rotary table",
+        f"(({_number(size.always - copied.everywhere + copied.absorbed)} + {_number(routed)}) / {ranks}"
+        f" + {_number(copied.everywhere)} / {pp} + {_number(copies)} + ({_number(ends)} + {_number(vision)}) / {tp})"
+        f" * {WEIGHTS_IN_MEMORY} + {_number(copied.tables)}",
         _first(table.weights_bytes),
         "bytes",
         method,
@@ -147,7 +146,7 @@ def _memory(s: Subject) -> Iterator[Step]:
     pool = memory.kv_pool_bytes(table, configuration.max_num_seqs)
     left = (
         f"{_number(table.granted_bytes)} - {_number(table.weights_bytes)} - {_number(activations)}"
-        f" - {_number(table.overhead_bytes)}"
+        f" - {_number(memory.overhead_bytes(table, configuration.max_num_seqs))}"
     )
     block = _number(table.kv_block_bytes)
     yield Step(
@@ -209,12 +208,12 @@ def _step(s: Subject) -> Iterator[Step]:
             "each of the others is in the same batch with a chance of 1 / stages",
         )
     if _first(table.experts) > 0:
-        share = touched_share(own, table.experts, table.experts_per_token)
+        share = touched_share(own * model.tokens_each, table.experts, table.experts_per_token)
         yield Step(
             "Step",
             "Share of experts touched",
             "1 - (1 - k / E)^tokens",
-            f"1 - (1 - {_number(table.experts_per_token)} / {_number(table.experts)}) ** {_number(own)}",
+            f"1 - (1 - {_number(table.experts_per_token)} / {_number(table.experts)}) ** {_tokens(model, own)}",
             _first(share),
             "",
             "random routing",
@@ -230,7 +229,49 @@ def _step(s: Subject) -> Iterator[Step]:
         "s",
         fit,
     )
+    yield from _beside(s, model)
     yield from _decode(s, model, running)
+
+
+def _tokens(model: StepModel, own: NDArray[np.float64]) -> str:
+    """Tokens that a step works on for so many sequences, drafted ones included."""
+    return _number(own) if _first(model.tokens_each) == 1 else f"({_number(own)} * {_number(model.tokens_each)})"
+
+
+def _beside(s: Subject, model: StepModel) -> Iterator[Step]:
+    """What offloaded weights and drafting add to a step, where they were asked for."""
+    table, speculative = s.table, s.plan.configuration.engine.speculative
+    if _first(table.offloaded_bytes) > 0:
+        yield Step(
+            "Step",
+            "Read offloaded weights from the machine's memory",
+            "offloaded bytes / host link, one direction",
+            f"{_number(table.offloaded_bytes)} / {_number(table.host_bytes_per_s)}",
+            _first(model.offloaded),
+            "s",
+            f"catalog, GPU {s.plan.configuration.gpu.id}",
+        )
+    if speculative is not None:
+        yield Step(
+            "Step",
+            "Tokens that a sequence gains in one step",
+            "1 + a + a^2 + ... + a^k for k drafted tokens of which a share a is accepted",
+            " + ".join(f"{speculative.acceptance} ** {drafted}" for drafted in range(speculative.tokens + 1)),
+            _first(model.gained),
+            "tokens",
+            "Leviathan et al. 2023, equation 1; the share is the scenario's",
+        )
+        yield Step(
+            "Step",
+            "Draft the tokens of one step",
+            "k x (bytes of the draft / (bandwidth x weight_mbu) + layers x host time of a layer)",
+            f"{_number(table.drafted_tokens)} * ({_number(table.draft_bytes)} / ({_number(table.bandwidth_bytes_per_s)}"
+            f" * {_number(table.constant('weight_mbu'))}) + {_number(table.constant('layer_overhead_s'))}"
+            f" * {_number(table.draft_layers)})",
+            _first(model.draft),
+            "s",
+            "estimate/roofline.py",
+        )
 
 
 def _context(s: Subject) -> Iterator[Step]:
@@ -254,20 +295,24 @@ def _decode(s: Subject, model: StepModel, running: NDArray[np.float64]) -> Itera
     """Spell out one step of the running batch, stage by stage where there are several."""
     table = s.table
     own = model.micro_batch(running)
-    touched = touched_share(own, table.experts, table.experts_per_token)
-    eager = _number(model.uncaptured * np.maximum(np.clip((own - 512.0) / 512.0, 0.0, 1.0), model.eager))
+    decoded = own * model.tokens_each
+    touched = touched_share(decoded, table.experts, table.experts_per_token)
+    eager = _number(model.uncaptured * np.maximum(np.clip((decoded - 512.0) / 512.0, 0.0, 1.0), model.eager))
     beside = (
-        f"{_number(own)} * ({_number(model.kv_per_sequence)} + {_number(model.per_sequence)}"
-        f" + {_number(model.moved_per_token)}) + {_number(model.fixed)} + {eager}"
+        f"{_number(own)} * ({_number(model.kv_per_sequence)} + {_number(model.per_sequence)})"
+        f" + {_tokens(model, own)} * {_number(model.moved_per_token)}"
+        f" + {_number(model.fixed + model.offloaded)} + {eager}"
     )
 
     def stage(weights: str, head: str) -> str:
         read = f"({weights} + {_number(model.routed)} * {_number(touched)})"
-        arithmetic = f"{_number(own)} * ({_number(model.compute_per_token)} + {head})"
+        arithmetic = f"{_tokens(model, own)} * ({_number(model.compute_per_token)} + {head})"
         return f"({read} ** 4 + ({arithmetic}) ** 4) ** 0.25 + {beside}"
 
     last = stage(_number(model.weights), _number(model.head_per_sequence))
-    stream = f"({_number(running)} * {_number(model.per_stream)}) ** 4"
+    if _first(model.draft) > 0:
+        last += f" + {_number(model.draft)}"
+    stream = f"({_number(running * model.gained)} * {_number(model.per_stream)}) ** 4"
     stages = s.plan.configuration.pp_size
     if stages == 1:
         yield Step(
@@ -282,7 +327,8 @@ def _decode(s: Subject, model: StepModel, running: NDArray[np.float64]) -> Itera
         return
     other = stage(f"({_number(model.weights)} - {_number(model.head)})", "0")
     in_flight = f"max(1, min({_number(running)}, {stages}))"
-    hops = f"{stages - 1} * {_number(own)} * {_number(model.hop_per_token)} + {stages} * {_number(model.hop_latency)}"
+    handed_on = f"{stages - 1} * {_tokens(model, own)} * {_number(model.hop_per_token)}"
+    hops = f"{handed_on} + {stages} * {_number(model.hop_latency)}"
     yield Step(
         "Step",
         "Last stage of the pipeline",
@@ -367,21 +413,21 @@ def _serving(s: Subject) -> Iterator[Step]:
     yield Step(
         "Serving",
         "Time per output token",
-        "step + (running - 1) / output x what a prompt adds",
-        f"{_number(model.time(running))} + max({_number(running)} - 1, 0) / {output:.9g}"
-        f" * {_number(prompt.added(running, output))}",
+        "step (per token gained) + (running - 1) / output x what a prompt adds",
+        f"{_number(model.per_token(running))} + max({_number(running)} - 1, 0) / {output:.9g}"
+        f" * {_number(prompt.added(running, output / model.gained))}",
         _first(p.tpot.mean),
         "s",
         "estimate/throughput.py",
     )
-    full = model.time(p.slots)
+    full = model.per_token(p.slots)
     more = np.maximum(p.slots - 1.0, 0.0)
     yield Step(
         "Serving",
         "Saturation of one replica",
         "slots / (prompt + (output - 1) x step with all slots running + what the other prompts add)",
         f"{_number(p.slots)} / ({_number(prompt.alone)} + ({output:.9g} - 1) * {_number(full)}"
-        f" + {_number(more)} * {_number(prompt.added(p.slots, output))})",
+        f" + {_number(more)} * {_number(prompt.added(p.slots, output / model.gained))})",
         _first(p.capacity_rps),
         "requests/s",
         "estimate/throughput.py",

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inferplan.domain.scenario import Scenario
 from inferplan.estimate.estimator import ReplicaTable
-from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.memory import kv_pool_bytes, least_pool_bytes, sequence_bytes_of
 from inferplan.planner.candidates import BATCH_LIMITS, TP_SIZES, ShapeTable
 from inferplan.planner.constraints import is_lossless, max_model_len, planned_tokens
 from inferplan.planner.supply import UNAVAILABLE, Supply
@@ -167,7 +167,7 @@ def _batches_held(scenario: Scenario, replica: ReplicaTable) -> NDArray[np.bool_
     sequence of full context, or the engine does not start; and a step must have a token for every sequence.
     """
     context, planned = max_model_len(scenario), planned_tokens(scenario)
-    longest, usual = sequence_bytes_of(replica, context), sequence_bytes_of(replica, planned)
+    longest, usual = least_pool_bytes(replica, context), sequence_bytes_of(replica, planned)
     holds = np.empty((len(replica), len(BATCH_LIMITS)), dtype=np.bool_)
     for column, limit in enumerate(BATCH_LIMITS):
         pool = kv_pool_bytes(replica, float(limit))

@@ -19,7 +19,7 @@ from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Pin, Scenario
 from inferplan.domain.units import GB
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
-from inferplan.estimate.memory import left_bytes, sequences_held
+from inferplan.estimate.memory import kv_pool_bytes, least_pool_bytes, left_bytes, sequences_held
 from inferplan.planner.candidates import BATCH_LIMITS, ShapeTable, build_shapes
 from inferplan.planner.constraints import (
     GPU_CHECKS,
@@ -74,6 +74,10 @@ class Filtered:
     details: dict[int, str]
     """Words for rows whose reason is not a number, by row of the first of its kind."""
     field: Field
+
+    def turned_down_for(self, reason: ReasonCode) -> bool:
+        """Whether a reason turned any shape down."""
+        return reason in self.reasons and bool(np.any(self.code == self.reasons.index(reason)))
 
     @property
     def total(self) -> int:
@@ -180,8 +184,14 @@ def _number(value: float | None) -> float:
     return np.nan if value is None else float(value)
 
 
-def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Filtered:
-    """Apply the scenario's own filters, then what the catalog alone decides, then memory for its sequences."""
+def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply, *, spanning: bool = False) -> Filtered:
+    """Apply the scenario's own filters, then what the catalog alone decides, then memory for its sequences.
+
+    Parameters
+    ----------
+    spanning
+        Whether replicas may span machines, which cannot be deployed yet.
+    """
     table, count = static.everything, len(static.everything)
     sieve = _Sieve(np.full(count, -1, dtype=np.int64), np.full(count, np.nan), np.full(count, np.nan))
     if scenario.pin is not None:
@@ -194,14 +204,18 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
             sieve.spread(reason, [gpu_check(g, scenario, supply) for g in table.gpus], table.gpu)
     for index, (reason, unit) in enumerate(zip(static.reasons, static.units, strict=True)):
         sieve.turn_down(reason, static.code == index, unit, static.limit, static.actual)
+    if not spanning:
+        machines = table.pp.astype(np.float64)
+        sieve.turn_down(ReasonCode.NOT_DEPLOYABLE, table.pp > 1, "machines per replica", 1.0, machines)
     open_ = np.flatnonzero(sieve.code[static.runnable] < 0)
     replica = static.replica.take(open_)
-    held, needed, unit = _sequences(scenario, replica)
-    short, pool = np.zeros(count, dtype=np.bool_), np.full(count, np.nan)
-    rows = static.runnable[open_]
-    short[rows], pool[rows] = held < needed, held
-    sieve.turn_down(ReasonCode.KV_CACHE_TOO_SMALL, short, unit, needed, pool)
-    keep = np.flatnonzero(held >= needed)
+    keep = np.ones(len(open_), dtype=np.bool_)
+    for fits in (_one_sequence(scenario, replica), _a_state_each(scenario, replica)):
+        short, pool = np.zeros(count, dtype=np.bool_), np.full(count, np.nan)
+        rows = static.runnable[open_]
+        short[rows], pool[rows] = fits.held < fits.needed, fits.held
+        sieve.turn_down(ReasonCode.KV_CACHE_TOO_SMALL, short, fits.unit, fits.needed, pool)
+        keep &= fits.held >= fits.needed
     return Filtered(
         static=static,
         reasons=tuple(sieve.reasons),
@@ -210,7 +224,7 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply) -> Fi
         limit=sieve.limit,
         actual=sieve.actual,
         details=sieve.details,
-        field=make_field(scenario, static.shapes.take(open_[keep]), replica.take(keep), supply),
+        field=make_field(scenario, static.shapes.take(open_[keep]), replica.take(np.flatnonzero(keep)), supply),
     )
 
 
@@ -238,12 +252,34 @@ def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
         sieve.turn_down(ReasonCode.PIN_MISMATCH, others[table.kv])
 
 
-def _sequences(scenario: Scenario, replica: ReplicaTable) -> tuple[NDArray[np.float64], float, str]:
-    """Sequences of full context that each pool holds against the one that it must, or the engine does not start.
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Sequences that each pool holds against those that it must for the engine to start; ``held`` has shape (n,)."""
 
-    What a batch limit does not fill only waits for its turn: the engine starts.
-    """
+    held: NDArray[np.float64]
+    needed: float
+    unit: str
+
+
+def _one_sequence(scenario: Scenario, replica: ReplicaTable) -> _Fit:
+    """One sequence of full context must fit. What a batch limit does not fill only waits for its turn."""
     context = max_model_len(scenario)
-    pinned = scenario.pin.max_num_seqs if scenario.pin else None
-    limit = float(pinned or min(BATCH_LIMITS))
-    return sequences_held(replica, context, limit), 1.0, f"sequences of {context} tokens"
+    limit = float(_pinned_limit(scenario) or min(BATCH_LIMITS))
+    starts = kv_pool_bytes(replica, limit) >= least_pool_bytes(replica, context)
+    held = np.where(starts, np.maximum(sequences_held(replica, context, limit), 1.0), 0.0)
+    return _Fit(held, 1.0, f"sequences of {context} tokens")
+
+
+def _a_state_each(scenario: Scenario, replica: ReplicaTable) -> _Fit:
+    """Each sequence of a batch limit must find a block for the state of its linear layers when graphs are captured.
+
+    vLLM 0.33.0, ``vllm/config/compilation.py``: "max_num_seqs exceeds available Mamba cache blocks".
+    """
+    limit = float(_pinned_limit(scenario) or min(BATCH_LIMITS))
+    blocks = np.floor(kv_pool_bytes(replica, limit) / replica.kv_block_bytes)
+    counted = (replica.kv_state_groups > 0) & (replica.counts_graphs > 0)
+    return _Fit(np.where(counted, blocks, np.inf), limit, "sequences with a block for their state")
+
+
+def _pinned_limit(scenario: Scenario) -> int | None:
+    return scenario.pin.max_num_seqs if scenario.pin else None

@@ -95,8 +95,8 @@ CHUNK = 16_384
 def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: Ints) -> tuple[Floats, Floats]:
     """Requests per second at which one replica saturates: expected, and as a bound of replicas, shape (m,).
 
-    A rate and a batch run must fit the conservative end. People who wait for their answers slow down with the replicas;
-    what they need at least is bounded by the expected capacity, and judged by what they offer then.
+    A rate and a batch run must fit the conservative end. People who wait for their answers slow down with the replicas,
+    and one alone is never too many, so what they need at least is bounded by the expected capacity.
     """
     expected, at_least = np.empty(len(row)), np.empty(len(row))
     kind = scenario.workload.kind

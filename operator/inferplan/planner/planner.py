@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +11,7 @@ from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.model import Task
-from inferplan.domain.plan import Infeasibility, Outcome, Plan, SearchSpace
+from inferplan.domain.plan import Change, Infeasibility, Outcome, Plan, Relaxation, SearchSpace
 from inferplan.domain.reasons import ReasonCode, Rejection
 from inferplan.domain.scenario import HardwarePolicy, HardwareSource, Pin, Scenario, Tier
 from inferplan.domain.taints import repelling
@@ -41,11 +42,12 @@ _SUPPLIES_KEPT = 32
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """One pass over the candidates of a scenario."""
+    """One pass over the candidates of a scenario; ``spanning`` with replicas that span machines."""
 
     filtered: Filtered
     grid: Grid
     contest: Contest
+    spanning: bool
 
     @property
     def field(self) -> Field:
@@ -82,13 +84,14 @@ class Planner:
         Outcome
             Plans, or an infeasibility with checked relaxations; never an exception for a hard wish.
         """
-        attempt = self._attempt(scenario, inventory)
-        tiers = self._tiers(attempt, scenario)
+        attempt, choices = self._found(scenario, inventory)
+        tiers = tuple(assemble(attempt.field, scenario, found) for found in choices)
         chosen = next((plan for plan in tiers if plan.tier is scenario.tier), None)
         infeasibility = None
         steps = growth(attempt.grid, scenario) if chosen is not None else ()
         if chosen is None:
-            infeasibility = self._infeasibility(attempt, scenario, inventory)
+            attempt = self._attempt(scenario, inventory) if attempt.spanning else attempt
+            infeasibility = self._infeasibility(attempt, scenario, inventory, tiers)
         return Outcome(
             scenario=scenario,
             chosen=chosen,
@@ -106,14 +109,24 @@ class Planner:
                 prices_as_of=attempt.field.supply.prices_as_of,
                 source=attempt.field.supply.source,
             ),
-            cautions=cautions(attempt.field.supply.source, chosen, inventory, scenario.hardware.tolerations),
+            cautions=cautions(attempt.field.supply.source, tiers, chosen, inventory, scenario.hardware.tolerations),
         )
 
     def best(self, scenario: Scenario, inventory: Inventory | None = None, minimise: str = "cost") -> Plan | None:
-        """Return the plan with the lowest cost (or TTFT, TPOT, …), without tiers and explanations."""
-        attempt = self._attempt(scenario, inventory)
-        choice = cheapest(attempt.contest) if minimise == "cost" else extreme(attempt.contest, attempt.grid, minimise)
-        return None if choice is None else self._assembled(attempt, scenario, choice)
+        """Return the plan with the lowest cost (or TTFT, TPOT, …), without tiers and explanations.
+
+        It can be deployed, unless a pin leaves only what cannot.
+        """
+        for attempt in self._attempts(scenario, inventory):
+            if minimise == "cost":
+                choice = cheapest(attempt.contest)
+            else:
+                choice = extreme(attempt.contest, attempt.grid, minimise)
+            if choice is not None:
+                return self._assembled(attempt, scenario, choice)
+            if scenario.pin is None:
+                return None
+        return None
 
     def explain(
         self, scenario: Scenario, inventory: Inventory | None = None, tier: Tier | None = None
@@ -129,9 +142,9 @@ class Planner:
         self, scenario: Scenario, inventory: Inventory | None = None, tier: Tier | None = None
     ) -> Subject | None:
         """One tier's plan (the scenario's own by default) with what the estimator was asked; None if there is none."""
-        attempt = self._attempt(scenario, inventory)
+        attempt, choices = self._found(scenario, inventory)
         wanted = tier or scenario.tier
-        for found in self._choices(attempt, scenario):
+        for found in choices:
             if found.tier is wanted:
                 plan = assemble(attempt.field, scenario, found)
                 load = replica_load(scenario, found.choice.replicas, found.choice.max_num_seqs)
@@ -142,15 +155,29 @@ class Planner:
     def _assembled(self, attempt: _Attempt, scenario: Scenario, choice: Choice) -> Plan:
         return assemble(attempt.field, scenario, TierChoice(Tier.BUDGET, choice, ()))
 
-    def _attempt(self, scenario: Scenario, inventory: Inventory | None) -> _Attempt:
+    def _found(self, scenario: Scenario, inventory: Inventory | None) -> tuple[_Attempt, tuple[TierChoice, ...]]:
+        """Choices among what can be deployed or, where that is nothing, among what cannot yet."""
+        attempts = list[_Attempt]()
+        for attempt in self._attempts(scenario, inventory):
+            choices = self._choices(attempt, scenario)
+            if choices:
+                return attempt, choices
+            attempts.append(attempt)
+        return attempts[0], ()
+
+    def _attempts(self, scenario: Scenario, inventory: Inventory | None) -> Iterator[_Attempt]:
+        attempt = self._attempt(scenario, inventory)
+        yield attempt
+        if attempt.filtered.turned_down_for(ReasonCode.NOT_DEPLOYABLE):
+            yield self._attempt(scenario, inventory, spanning=True)
+
+    def _attempt(self, scenario: Scenario, inventory: Inventory | None, *, spanning: bool = False) -> _Attempt:
         static = self._static_table(scenario)
         supply = self._supply(scenario, inventory)
-        filtered = filter_shapes(static, scenario, supply)
+        filtered = filter_shapes(static, scenario, supply, spanning=spanning)
         grid = make_grid(filtered.field)
-        return _Attempt(filtered, grid, contest(grid, Ask(scenario, budget_micro_usd=budget_micro_usd(scenario))))
-
-    def _tiers(self, attempt: _Attempt, scenario: Scenario) -> tuple[Plan, ...]:
-        return tuple(assemble(attempt.field, scenario, found) for found in self._choices(attempt, scenario))
+        asked = contest(grid, Ask(scenario, budget_micro_usd=budget_micro_usd(scenario)))
+        return _Attempt(filtered, grid, asked, spanning)
 
     def _choices(self, attempt: _Attempt, scenario: Scenario) -> tuple[TierChoice, ...]:
         grid = attempt.grid
@@ -159,10 +186,16 @@ class Planner:
             return ()
         if scenario.pin is not None:
             return (TierChoice(scenario.tier, budget.choice, ()),)
+        if attempt.spanning:
+            return budget, high_end_choice(grid, scenario, budget.choice)
         recommended = recommended_choice(grid, scenario, budget.choice)
         return budget, recommended, high_end_choice(grid, scenario, recommended.choice)
 
-    def _infeasibility(self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None) -> Infeasibility:
+    def _infeasibility(
+        self, attempt: _Attempt, scenario: Scenario, inventory: Inventory | None, tiers: tuple[Plan, ...]
+    ) -> Infeasibility:
+        """Say why nothing was chosen; ``tiers`` are plans that would do and cannot be deployed yet."""
+
         def best(changed: Scenario, minimise: str = "cost", /) -> Plan | None:
             return self.best(changed, inventory, minimise)
 
@@ -171,11 +204,15 @@ class Planner:
         if scenario.pin is not None and {r.code for r in rejections} == {ReasonCode.CONTEXT_OVER_MODEL_LIMIT}:
             rejections = (*rejections, *self._beyond_context(scenario, inventory))
         binding = _binding(rejections, relaxed.reasons, scenario.pin)
+        offers = relaxed.offers
+        if tiers:
+            binding = tuple(dict.fromkeys((ReasonCode.NOT_DEPLOYABLE, *binding)))
+            offers = (*offers, _with_tier(scenario, tiers[0]))
         speaking = tuple(rejection for rejection in rejections if rejection.code in binding)
         counted = summarise(attempt.filtered, attempt.contest).by_reason
         known = {entry.code: entry.example for entry in counted} | {entry.code: entry for entry in rejections}
         evidence = tuple(known[code] for code in binding if code in known)
-        return Infeasibility(binding, _nearest(speaking or rejections), relaxed.offers, evidence)
+        return Infeasibility(binding, _nearest(speaking or rejections), offers, evidence)
 
     def _beyond_context(self, scenario: Scenario, inventory: Inventory | None) -> tuple[Rejection, ...]:
         """What else would stop a pin that already fails on its context: a person wants all of it at once."""
@@ -223,6 +260,12 @@ class Planner:
         if policy not in self._supplies:
             self._supplies[policy] = MarketSupply(self._catalog.offerings, policy)
         return self._supplies[policy]
+
+
+def _with_tier(scenario: Scenario, plan: Plan) -> Relaxation:
+    """Offer a plan of another tier than the one asked for."""
+    change = Change("select.tier", str(scenario.tier), str(plan.tier))
+    return Relaxation((change,), f"select.tier {plan.tier}", plan)
 
 
 def _within_reach(inventory: Inventory, policy: HardwarePolicy) -> bool:

@@ -11,6 +11,7 @@ from inferplan.domain.estimate import Estimate, Evidence
 from inferplan.domain.hardware import Terms
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
+from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Scenario, Tier
 from inferplan.domain.units import GB
 from inferplan.planner.candidates import Weights
@@ -21,6 +22,9 @@ TIGHT_FIT_PERCENT = 85.0
 LOW_MEMORY_PERCENT = 40.0
 BUSY_PERCENT = 80
 IDLE_PERCENT = 30
+LEAST_USUAL_SPOT_SHARE, MOST_USUAL_SPOT_SHARE = Decimal("0.15"), Decimal("0.95")
+"""Spot over on-demand price beyond which a snapshot is called unusual: 97 of 100 pairs in the price sources lie between
+(the middle half from 0.38 to 0.53)."""
 COMFORT = 0.8
 """A latency below this share of its target is called comfortable."""
 
@@ -62,6 +66,14 @@ def analyse(subject: Subject) -> tuple[Remark, ...]:
         *_money(subject),
     )
     return in_order(found)
+
+
+def not_deployable(configuration: Configuration) -> tuple[Remark, ...]:
+    """What is said before everything else of a plan that cannot be deployed yet."""
+    if configuration.is_deployable:
+        return ()
+    text = f"cannot be deployed yet: a replica spans {configuration.pp_size} machines"
+    return (_caution(ReasonCode.NOT_DEPLOYABLE.value, text),)
 
 
 def in_order(remarks: Sequence[Remark]) -> tuple[Remark, ...]:
@@ -224,6 +236,21 @@ def _money(subject: Subject) -> Iterator[Remark]:
         yield Remark(RemarkKind.COST, "IdleGpus", idle)
     if any(place.terms is Terms.SPOT for place in cost.placements):
         yield _caution("Spot", f"spot price of {cost.placements[0].as_of}: it moves and machines may be taken back")
+        yield from (_caution("SpotPriceUnusual", text) for text in unusual_spot_prices(cost))
     if cost.utilization_percent < IDLE_PERCENT and subject.scenario.workload.kind is not LoadKind.OFFLINE:
         busy = f"the hardware is busy {cost.utilization_percent} % of the time at the planned load"
         yield Remark(RemarkKind.COST, "LowUtilization", busy)
+
+
+def unusual_spot_prices(cost: Cost) -> Iterator[str]:
+    """Say which spot prices hardly hold, or save nothing."""
+    for place in cost.placements:
+        usual = place.on_demand_usd_per_hour
+        if place.terms is not Terms.SPOT or not usual:
+            continue
+        share = place.price_usd_per_hour / usual
+        price = f"spot price of {place.instance_type} in {place.region} is {share:.0%} of the ${usual:.2f} on demand"
+        if share < LEAST_USUAL_SPOT_SHARE:
+            yield f"the {price}, which is unusually low: ask for the price of today"
+        elif share > MOST_USUAL_SPOT_SHARE:
+            yield f"the {price} and saves next to nothing"

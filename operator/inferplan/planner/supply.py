@@ -139,6 +139,7 @@ class MarketSupply:
                 source=offer.source,
                 vcpus=offer.vcpus,
                 memory_gib=offer.memory_gib,
+                on_demand_usd_per_hour=offer.on_demand_usd_per_hour,
             )
             for offer in sorted(counts, key=lambda o: (o.gpu_count, o.instance_type))
         )

@@ -8,6 +8,9 @@ Recommended
 HighEnd
     the best-quality plan within the budget (without one: within :data:`HIGH_END_COST_FACTOR` times Recommended),
     latency targets met with margin.
+
+Plans whose replicas span machines cannot be deployed yet. They are looked for only where nothing else meets the
+scenario, as Budget and HighEnd; none of them is ever Recommended.
 """
 
 from __future__ import annotations
@@ -65,7 +68,13 @@ def _recommended_asks(field: Field, scenario: Scenario, limit: int | None) -> It
 
 
 def high_end_choice(grid: Grid, scenario: Scenario, recommended: Choice) -> TierChoice:
-    """Find the best quality that the budget allows, latency targets met with margin."""
+    """Find the best quality that the budget allows, latency targets met with margin.
+
+    Parameters
+    ----------
+    recommended
+        What it is compared with and falls back on: the Recommended plan or, where there is none, the Budget plan.
+    """
     limit = budget_micro_usd(scenario)
     bill_limit = HIGH_END_COST_FACTOR * recommended.bill if limit is None else None
     factor = 1.0 + scenario.headroom_percent / 100.0

@@ -13,6 +13,7 @@ from inferplan.domain.plan import Plan, WhatIf
 from inferplan.domain.scenario import HardwareSource, LoadKind, Pin, Scenario
 from inferplan.domain.units import HOURS_PER_MONTH
 from inferplan.estimate.cost import break_even_utilization
+from inferplan.planner.remarks import unusual_spot_prices
 
 ASSUMED_DRAFT_TOKENS = 3
 ASSUMED_DRAFT_COST = 0.10
@@ -122,10 +123,11 @@ def _spot(scenario: Scenario, plan: Plan, best: Best) -> Iterator[WhatIf]:
     if cheaper is None or cheaper.cost.per_hour >= plan.cost.per_hour:
         return
     place = cheaper.cost.placements[0]
+    holds = f"the spot price of {place.as_of} still holds and machines may be taken back at any time"
     yield WhatIf(
         code="Spot",
         title="Spot machines",
-        assumption=f"the spot price of {place.as_of} still holds and machines may be taken back at any time",
+        assumption="; ".join((holds, *unusual_spot_prices(cheaper.cost))),
         effect=(
             f"the same on {place.provider} {place.instance_type} at ${cheaper.cost.per_hour:.2f}/h instead of "
             f"${plan.cost.per_hour:.2f}/h"

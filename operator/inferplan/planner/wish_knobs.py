@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from decimal import ROUND_CEILING, Decimal
+from decimal import Decimal
 
 from inferplan.domain.plan import Change, Plan
 from inferplan.domain.reasons import ReasonCode
@@ -22,6 +22,15 @@ from inferplan.planner.knob import (
 )
 
 _CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
+
+
+def _amount(value: Decimal) -> str:
+    """Write an amount of money with cents at least, and no digit that says nothing.
+
+    >>> _amount(Decimal("0.410000")), _amount(Decimal("0.412500")), _amount(Decimal(3))
+    ('0.41', '0.4125', '3.00')
+    """
+    return f"{value.quantize(_CENT) if value == value.quantize(_CENT) else value.normalize():f}"
 
 
 def latency_knobs(scenario: Scenario) -> list[Knob]:
@@ -211,12 +220,13 @@ def _name_format(to: str) -> Callable[[Scenario, Plan], Setting]:
 def budget_knobs(scenario: Scenario) -> list[Knob]:
     """Limits of cost."""
     budget, found = scenario.budget, []
+    # What a request costs depends on a rate that is rounded when it is told: the last digit is the room for that.
     limits = (
-        ("maximumUsdPerHour", "maximum_usd_per_hour", "per_hour", "/h", _CENT, "price"),
-        ("maximumUsdPerMonth", "maximum_usd_per_month", "per_month", "/month", _CENT, "cost"),
+        ("maximumUsdPerHour", "maximum_usd_per_hour", "per_hour", "/h", Decimal(0), "price"),
+        ("maximumUsdPerMonth", "maximum_usd_per_month", "per_month", "/month", Decimal(0), "cost"),
         ("maximumUsdPerRequest", "maximum_usd_per_request", "per_request", "/request", _NANO, "cost"),
     )
-    for path, attribute, figure, unit, quantum, minimise in limits:
+    for path, attribute, figure, unit, room, minimise in limits:
         limit = getattr(budget, attribute)
         if limit is None:
             continue
@@ -227,12 +237,12 @@ def budget_knobs(scenario: Scenario) -> list[Knob]:
             attribute: str = attribute,
             figure: str = figure,
             unit: str = unit,
-            quantum: Decimal = quantum,
+            room: Decimal = room,
             limit: Decimal = limit,
         ) -> Setting:
-            value = (getattr(plan.cost, figure) + quantum).quantize(quantum, rounding=ROUND_CEILING)
+            value = getattr(plan.cost, figure) + room
             loosened = replace(open_, budget=replace(open_.budget, **{attribute: value}))
-            return Setting(f"{value:f}", loosened, f"+${value - limit:f}{unit}")
+            return Setting(_amount(value), loosened, f"+${_amount(value - limit)}{unit}")
 
         dropped = replace(scenario, budget=without(budget, attribute))
         found.append(Knob(f"budget.{path}", f"{limit:f}", dropped, minimise, fit, ReasonCode.OVER_BUDGET))

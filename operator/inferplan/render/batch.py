@@ -1,8 +1,9 @@
 """How a batch run is put to work: a Job or CronJob around the engine's batch runner, or around its pooling endpoint.
 
 ``vllm run-batch`` knows chat completions, embeddings, scores and ranks, and no classification (vLLM 0.33.0,
-vllm/entrypoints/launchers/run_batch.py). So classifiers run behind ``/classify`` in the same container as a small
-driver that asks about every item; everything else is the batch runner's.
+vllm/entrypoints/launchers/run_batch.py). So classifiers run behind ``/classify``, and everything else is the batch
+runner's. It writes into the file of answers from its first second and begins anew whenever it is started; a small
+driver in the same container keeps the answers of both until they are whole.
 """
 
 from __future__ import annotations
@@ -21,7 +22,6 @@ from inferplan.render.timing import Timing
 
 DRIVER = Path(__file__).with_name("batch_driver.py")
 FILES_AT = "/batch"
-SHARE_AT = "/tmp/items.jsonl"  # noqa: S108 - a volume of the pod's own
 RETRIES = 3
 ASSUMED_STUCK_AFTER = 2.0
 """A run that takes this many times its deadline is stuck and no longer late."""
@@ -64,7 +64,7 @@ class BatchRun:
 
     @property
     def input(self) -> str:
-        """File of items as the driver (or, with a single pod, the batch runner) sees it."""
+        """File of items."""
         return f"{FILES_AT}/{self.files.input}"
 
     @property
@@ -73,36 +73,25 @@ class BatchRun:
         path = PurePosixPath(FILES_AT) / self.files.output
         return str(path if self.shards == 1 else path.with_name(f"{path.stem}-$(SHARD){path.suffix}"))
 
-    @property
-    def share_words(self) -> tuple[str, ...]:
-        """Command that cuts a pod's share out of the items for the batch runner; empty where nothing is to be cut."""
-        if self.classifies or self.shards == 1:
-            return ()
-        return (*self._driver("share"), f"--input={self.input}", f"--output={SHARE_AT}")
+    def driven(self, engine: tuple[str, ...], image: str, times: Timing) -> tuple[str, ...]:
+        """Command of the driver, which starts the engine's own and keeps the answers.
 
-    def classify_words(self, engine: tuple[str, ...], times: Timing) -> tuple[str, ...]:
-        """Command that starts the engine and asks it about every item."""
+        The driver's text is a word of the command: in a ConfigMap it could change under a run, and whoever may write
+        ConfigMaps in a namespace may do more there than it takes to run a batch.
+        """
+        asking = (f"--parallel={self.parallel}", f"--start-within={times.startup_s}") if self.classifies else ()
         return (
-            *self._driver("classify"),
+            "python3",
+            "-c",
+            DRIVER.read_text(encoding="utf-8"),
+            "classify" if self.classifies else "generate",
             f"--input={self.input}",
             f"--output={self.output}",
-            f"--parallel={self.parallel}",
-            f"--start-within={times.startup_s}",
+            f"--image={image}",
+            *asking,
             "--",
             *engine,
         )
-
-    def runner_files(self) -> tuple[str, str]:
-        """Files of the engine's batch runner: items and answers."""
-        return (SHARE_AT if self.share_words else self.input, self.output)
-
-    def _driver(self, what: str) -> tuple[str, ...]:
-        """Begin a command of the driver.
-
-        Its text is a word of the command: in a ConfigMap it could change under a run, and whoever may write ConfigMaps
-        in a namespace may do more there than it takes to run a batch.
-        """
-        return ("python3", "-c", DRIVER.read_text(encoding="utf-8"), what)
 
 
 def batch_run(plan: Plan, scenario: Scenario, files: BatchFiles, times: Timing) -> BatchRun:

@@ -33,26 +33,25 @@ def command_line(
 ) -> tuple[CommandLine, tuple[Fault, ...]]:
     """Put the command line of a plan's engine together, and say what is wrong with the user's part of it."""
     model = plan.configuration.checkpoint.repository
-    first: tuple[str, ...]
-    leading: tuple[str, ...] = ()
+    first: tuple[str, ...] = ("vllm", "serve")
+    leading: tuple[str, ...] = (model,)
     command = Command.SERVER
     if known.engine == "tgi":
-        first, own = (), tuple(tgi_flags(plan, times))
+        first, leading = (), ()
+        own = tuple(tgi_flags(plan, times))
     elif batch is None:
-        first, leading = ("vllm", "serve"), (model,)
         own = tuple(vllm_server_flags(plan, scenario, times))
     elif batch.classifies:
-        first, leading = (), (model,)
         own = tuple(vllm_local_flags(plan, scenario))
     else:
-        first, command = ("vllm", "run-batch"), Command.BATCH
-        own = tuple(vllm_batch_flags(plan, scenario, batch.runner_files()))
+        first, leading, command = ("vllm", "run-batch"), (), Command.BATCH
+        own = tuple(vllm_batch_flags(plan, scenario))
     extra, faults = extra_arguments(
         scenario.engine.extra_args, known, own, remote_code=scenario.engine.remote_code, command=command
     )
     words = (*leading, *_words(own), *_words(extra))
-    if batch is not None and batch.classifies:
-        driven = batch.classify_words(("vllm", "serve", *words), times)
+    if batch is not None:
+        driven = batch.driven((*first, *words), plan.configuration.engine.image, times)
         return CommandLine(driven[:1], driven[1:]), faults
     return CommandLine(first, words), faults
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inferplan.domain.cluster import GpuNode, Inventory
@@ -10,10 +12,11 @@ from inferplan.domain.model import Task
 from inferplan.domain.operation import Deploy
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
+from inferplan.domain.units import GB, GIB
 from inferplan.render.flags import HTTP_PORT
 from inferplan.render.placing import GPU_RESOURCES, Placing, placing, plan_nodes
-from inferplan.render.room import Room, room
-from inferplan.render.timing import ENDPOINT_REMOVAL_S, PROBE_PERIOD_S, Timing, timing
+from inferplan.render.room import ASSUMED_LARGE_WEIGHTS_BYTES, Room, room
+from inferplan.render.timing import ENDPOINT_REMOVAL_S, PROBE_PERIOD_S, Timing, timing, weight_file_bytes
 
 GROUP = "inferplan.dev"
 SCENARIO_LABEL = f"{GROUP}/scenario"
@@ -25,6 +28,8 @@ CAUTION = f"{GROUP}/caution"
 HEADLESS = "has no classification head: name weights that have one in model.custom"
 GATED = "is gated: name a token in deploy.tokenSecretRef"
 UNPINNED = "unpinned: no commit of the repository is known"
+MODELS_AT = "/models"
+HOME_AT = "/home/inference"
 
 SURGE = "Surge"
 DRAIN_AND_SWAP = "DrainAndSwap"
@@ -99,14 +104,50 @@ class Context:
 
     @property
     def cautions(self) -> tuple[str, ...]:
-        """What keeps the engine from starting until somebody sees to it."""
-        found = []
+        """What keeps the engine from starting, or its node from keeping it, until somebody sees to it."""
+        found = [*self._disk_cautions()]
         if self.scenario.task is Task.CLASSIFICATION and self.scenario.model.custom is None:
             found.append(f"{self.chosen.model.id} {HEADLESS}")
         offline = self.deploy.model_cache is not None and self.deploy.model_cache.offline
         if self.chosen.model.gated and self.scenario.model.custom is None and self.deploy.token is None and not offline:
             found.append(f"{self.chosen.model.id} {GATED}")
         return tuple(found)
+
+    def _disk_cautions(self) -> Iterator[str]:
+        room, cache = self.room, self.deploy.model_cache
+        if room.disk_there_bytes is not None and room.disk_there_bytes < room.disk_needed_bytes:
+            needed, there = room.disk_needed_bytes / GIB, room.disk_there_bytes / GIB
+            way = "name a modelCacheRef" if cache is None else "free or add disk"
+            yield f"a pod may write {needed:.0f} GiB to its node's own disk, which has {there:.0f} GiB for it: {way}"
+        elif cache is None and weight_file_bytes(self.plan) > ASSUMED_LARGE_WEIGHTS_BYTES:
+            size = weight_file_bytes(self.plan) / GB
+            yield f"weights of {size:.0f} GB are fetched to the node's own disk at every start: name a modelCacheRef"
+
+    @property
+    def compile_cache(self) -> str:
+        """Folder of compiled graphs: beside the weights if that volume can be written to, else in the pod.
+
+        Nothing that a mere change of replicas or prices touches is part of its name: pods would start anew.
+        """
+        cache, chosen = self.deploy.model_cache, self.chosen
+        if cache is None or cache.offline:
+            return f"{HOME_AT}/.cache/{chosen.engine.id}"
+        parts = (
+            self.image,
+            chosen.checkpoint.repository,
+            chosen.checkpoint.revision,
+            chosen.method.id,
+            chosen.gpu.id,
+            chosen.tp_size,
+            chosen.pp_size,
+            chosen.kv_dtype,
+            chosen.compute_dtype,
+            chosen.max_num_seqs,
+            chosen.max_num_batched_tokens,
+            chosen.max_model_len,
+        )
+        digest = hashlib.sha256(repr([str(part) for part in parts]).encode()).hexdigest()[:12]
+        return f"{MODELS_AT}/{chosen.engine.id}-cache/{chosen.engine.version}-{digest}"
 
     @property
     def rollout(self) -> str:
@@ -141,7 +182,7 @@ def make_context(plan: Plan, deploy: Deploy, scenario: Scenario, inventory: Inve
         scenario=scenario,
         deploy=deploy,
         placing=placing(plan, nodes, deploy.pods.tolerations),
-        room=room(plan, nodes),
+        room=room(plan, nodes, on_volume=deploy.model_cache is not None),
         timing=timing(plan),
         surge=_spare(plan, nodes),
     )

@@ -125,10 +125,8 @@ def vllm_local_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
     yield from vllm_engine_flags(plan, scenario)
 
 
-def vllm_batch_flags(plan: Plan, scenario: Scenario, files: tuple[str, str]) -> Iterator[Argument]:
-    """Flags of ``vllm run-batch``, which takes the model as a flag."""
-    yield Argument("--input-file", (files[0],))
-    yield Argument("--output-file", (files[1],))
+def vllm_batch_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
+    """Flags of ``vllm run-batch``, which takes the model as a flag; the driver adds the files."""
     yield Argument("--model", (plan.configuration.checkpoint.repository,))
     yield Argument("--served-model-name", _served(plan, scenario))
     yield from vllm_engine_flags(plan, scenario)

@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from inferplan.domain.cluster import GpuNode, Inventory
-from inferplan.domain.deployment import Placement
-from inferplan.domain.hardware import GpuSpec, Terms
+from inferplan.domain.deployment import Configuration, Placement
+from inferplan.domain.hardware import ARM64, GpuSpec, Terms
 from inferplan.domain.operation import Toleration, TolerationOperator
 from inferplan.domain.plan import Plan
-from inferplan.domain.taints import GPU_TAINTS, SPOT_TAINTS
+from inferplan.domain.taints import ARCHITECTURE, ARM_TAINT, GPU_TAINTS, SPOT_TAINTS
 
 GFD_PRODUCT = "nvidia.com/gpu.product"
 GKE_ACCELERATOR = "cloud.google.com/gke-accelerator"
@@ -88,10 +88,15 @@ def placing(plan: Plan, nodes: tuple[GpuNode, ...], asked: Iterable[Toleration])
     spot = _spot(providers, wanted=all(spots)) if not any(spots) or all(spots) else ()
     selectors = sorted({node.selector for node in nodes if node.selector})
     terms = [_exact(selector) for selector in selectors] or list(_market(plan.configuration.gpu, plan.cost.placements))
+    host = _host(plan.configuration)
     return Placing(
-        terms=tuple((*term, *extra) for term in terms for extra in (spot or ((),))),
+        terms=tuple((*term, *extra, *host) for term in terms for extra in (spot or ((),))),
         preferred=tuple(sorted({node.instance_type for node in nodes if node.instance_type})),
-        tolerations=tuple(dict.fromkeys((*_tolerations(nodes, providers, spot=any(spots)), *asked))),
+        tolerations=tuple(
+            dict.fromkeys(
+                (*_tolerations(nodes, providers, spot=any(spots)), *_arm(plan.configuration, nodes), *asked),
+            )
+        ),
     )
 
 
@@ -114,6 +119,22 @@ def _market(gpu: GpuSpec, placements: tuple[Placement, ...]) -> Iterator[tuple[R
     )
     if types:
         yield (Requirement(INSTANCE_TYPE, "In", tuple(types)),)
+
+
+def _host(chosen: Configuration) -> tuple[Requirement, ...]:
+    """CPU architecture of the nodes, where not every node with the GPU would do."""
+    machines, built = chosen.gpu.host_architecture, chosen.engine.image_architectures
+    if machines == ARM64 or ARM64 not in built:
+        return (Requirement(ARCHITECTURE, "In", (machines,)),)
+    return ()
+
+
+def _arm(chosen: Configuration, nodes: tuple[GpuNode, ...]) -> Iterator[Toleration]:
+    """Taint of Arm nodes, for images that run on them."""
+    key, value = ARM_TAINT
+    borne = any((taint.key, taint.value) == ARM_TAINT for node in nodes for taint in node.taints)
+    if ARM64 in chosen.engine.image_architectures and (borne or chosen.gpu.host_architecture == ARM64):
+        yield Toleration(key, TolerationOperator.EQUAL, value)
 
 
 def _spot(providers: tuple[str, ...], *, wanted: bool) -> tuple[tuple[Requirement, ...], ...]:

@@ -1,4 +1,4 @@
-"""What a pod asks for beside its GPUs: CPUs and memory that fit the machines of the plan."""
+"""What a pod asks for beside its GPUs: CPUs, memory and disk that fit the machines of the plan."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from inferplan.domain.cluster import GpuNode
 from inferplan.domain.deployment import Configuration, Placement
 from inferplan.domain.plan import Plan
-from inferplan.domain.units import GIB, MIB
+from inferplan.domain.units import GB, GIB, MIB
+from inferplan.render.timing import weight_file_bytes
 
 CPUS_BESIDE_GPUS = 2
 """vLLM wants 2 + N cores for N GPUs (its documentation, configuration/optimization)."""
@@ -26,11 +27,36 @@ SHARED_MEMORY_BYTES_PER_GPU = GIB
 """For NCCL and the queues between the processes of a replica; 1 to 20 GiB in published charts."""
 LEAST_MILLICORES = 500
 LEAST_REQUEST_BYTES = GIB
+ASSUMED_BESIDE_WEIGHTS = 1.1
+"""Files of a repository that are fetched, to the weights that the model needs: layers that are loaded and not used,
+tokenizer, configuration."""
+ASSUMED_CACHES_BYTES = 8 * GIB
+"""Compiled graphs and kernels of one configuration: up to some hundred MB each, of several kinds and shapes."""
+ASSUMED_TMP_BYTES = 4 * GIB
+"""Sockets, and files of compilers at work."""
+ASSUMED_WRITTEN_BYTES = GIB
+"""Logs (10 MiB five times over by the kubelet's defaults) and whatever else is written beside the volumes."""
+ASSUMED_LARGE_WEIGHTS_BYTES = 100 * GB
+"""From here on weights belong on a volume that outlives the pod: root disks of nodes have 20 to 200 GB, and fetching
+this much at every start takes more than a quarter of an hour at 100 MB/s."""
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Requests of one pod; memory has no limit, since loading fills the page cache."""
+    """Requests of one pod; memory has no limit, since loading fills the page cache.
+
+    Parameters
+    ----------
+    shared_memory_bytes
+        0 for a single GPU, which shares nothing.
+    weights_disk_bytes
+        Most that the weights may take of the node's own disk; 0 where they lie on a volume.
+    disk_needed_bytes, disk_bytes
+        What the pod may write to the node's own disk, and what it asks for: no more than some node has for it, so
+        nothing where no node says what it has.
+    disk_there_bytes
+        What the node with the least has for it; None if no node says.
+    """
 
     cpu_millicores: int
     memory_bytes: int
@@ -38,6 +64,10 @@ class Room:
     """0 for a single GPU, which shares nothing."""
     offload_limit_bytes: int | None = None
     """Memory of a machine that goes with the pod's GPUs; None where nobody says what the machine has."""
+    weights_disk_bytes: int = 0
+    disk_needed_bytes: int = 0
+    disk_bytes: int = 0
+    disk_there_bytes: int | None = None
 
     @property
     def cpu(self) -> str:
@@ -54,14 +84,40 @@ class Room:
         """Size of ``/dev/shm`` as Kubernetes writes it."""
         return f"{self.shared_memory_bytes // MIB}Mi"
 
+    @property
+    def disk(self) -> str:
+        """The node's own disk as Kubernetes writes it (``ephemeral-storage``)."""
+        return f"{self.disk_bytes // MIB}Mi"
 
-def room(plan: Plan, nodes: tuple[GpuNode, ...]) -> Room:
+    @property
+    def weights_disk(self) -> str:
+        """Limit of the volume of the weights as Kubernetes writes it."""
+        return f"{self.weights_disk_bytes // MIB}Mi"
+
+    @property
+    def caches_disk(self) -> str:
+        """Limit of the volume of the caches as Kubernetes writes it."""
+        return f"{ASSUMED_CACHES_BYTES // MIB}Mi"
+
+    @property
+    def tmp_disk(self) -> str:
+        """Limit of ``/tmp`` as Kubernetes writes it."""
+        return f"{ASSUMED_TMP_BYTES // MIB}Mi"
+
+
+def room(plan: Plan, nodes: tuple[GpuNode, ...], *, on_volume: bool = False) -> Room:
     """Work out what a pod asks for: what the engine wants, or its GPUs' share of the machine if that is less.
 
     Parameters
     ----------
     nodes
         Nodes of the plan; none for a plan on the market, whose machines are known from the price list.
+    on_volume
+        The weights lie on a volume of their own and take nothing of the node's disk.
+
+    Notes
+    -----
+    Disk of a node is shared by the replicas that it holds: ``allocatable / min(replicas, its GPUs / GPUs of one)``.
     """
     chosen = plan.configuration
     gpus = chosen.gpus_per_replica
@@ -74,12 +130,29 @@ def room(plan: Plan, nodes: tuple[GpuNode, ...]) -> Room:
     fitting_cpu = min([cpu, *(share[0] for share in shares if share[0] is not None)])
     limit = min((share[1] for share in shares if share[1] is not None), default=None)
     fitting_memory = memory if limit is None else max(offloaded, min(memory, limit))
+    weights_disk = 0 if on_volume else _mebibytes(weight_file_bytes(plan) * ASSUMED_BESIDE_WEIGHTS + GIB)
+    disk = weights_disk + ASSUMED_CACHES_BYTES + ASSUMED_TMP_BYTES + ASSUMED_WRITTEN_BYTES
+    disks = [_disk_share(node, chosen) for node in nodes if node.disk_allocatable_bytes]
     return Room(
         cpu_millicores=max(fitting_cpu // 100 * 100, LEAST_MILLICORES),
         memory_bytes=max(fitting_memory // MIB * MIB, LEAST_REQUEST_BYTES),
         shared_memory_bytes=shared,
         offload_limit_bytes=limit,
+        weights_disk_bytes=weights_disk,
+        disk_needed_bytes=disk,
+        disk_bytes=min(disk, max(disks, default=0) // MIB * MIB) if nodes else disk,
+        disk_there_bytes=min(disks, default=None),
     )
+
+
+def _mebibytes(size_bytes: float) -> int:
+    return math.ceil(size_bytes / MIB) * MIB
+
+
+def _disk_share(node: GpuNode, chosen: Configuration) -> int:
+    """Disk of a node for one of the replicas that it may hold."""
+    replicas = min(chosen.replicas, max(1, node.gpus_allocatable // chosen.gpus_per_replica))
+    return (node.disk_allocatable_bytes or 0) // max(1, replicas)
 
 
 def offloaded_bytes(chosen: Configuration) -> int:

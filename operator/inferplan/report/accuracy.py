@@ -20,7 +20,7 @@ TITLES = {
     Metric.WEIGHTS: "Weights",
 }
 MOST_REASONS = 12
-"""So many reasons for skipped rows are listed; the rest is counted."""
+"""So many reasons for skipped rows, and remarks about others, are listed; the rest is counted."""
 _SHOWN = (Metric.TTFT, Metric.TPOT, Metric.E2E, Metric.THROUGHPUT, Metric.KV_TOKENS)
 _NOTE = (
     "Errors are |predicted / measured - 1|: the median, in brackets the median of the signed errors (+ = predicted too "
@@ -50,8 +50,11 @@ def accuracy_report(title: str, scores: Scores) -> Report:
         overall_section(scores.overall),
         *(_by(name, [part for part in scores.slices if part.dimension == name]) for name in dimensions),
     ]
-    if scores.skipped:
-        sections.append(_skipped(scores))
+    sections += [
+        _told(title, column, sentences)
+        for title, column, sentences in (("Noted", "What", scores.noted), ("Skipped", "Why", scores.skipped))
+        if sentences
+    ]
     return Report(title, headline, scores.predicted > 0, tuple(sections))
 
 
@@ -109,10 +112,9 @@ def _cell(found: Score | None) -> str:
     return "–" if found is None else f"{percent(found.median_error)} ({100 * found.bias:+.0f}) n {found.rows}"
 
 
-def _skipped(scores: Scores) -> Section:
-    listed = scores.skipped[:MOST_REASONS]
-    rest = scores.skipped[MOST_REASONS:]
+def _told(title: str, column: str, sentences: tuple[tuple[str, int], ...]) -> Section:
+    listed, rest = sentences[:MOST_REASONS], sentences[MOST_REASONS:]
     rows = [(f"{count:,}", reason) for reason, count in listed]
     if rest:
         rows.append((f"{sum(count for _, count in rest):,}", f"{len(rest)} other reasons; --rows tells each row's"))
-    return Section("Skipped", table=Table(("Rows", "Why"), tuple(rows), frozenset({0})))
+    return Section(title, table=Table(("Rows", column), tuple(rows), frozenset({0})))

@@ -45,6 +45,8 @@ def _sections(outcome: Outcome, *, everything: bool) -> Iterator[Section]:
         yield _cost(chosen, "item" if outcome.scenario.workload.kind is LoadKind.OFFLINE else "request")
     elif outcome.infeasibility is not None:
         yield from _no(outcome)
+        if outcome.tiers:
+            yield _tiers(outcome)
     if outcome.recommendations:
         points = tuple(f"{ADVICE.get(r.kind, r.kind)}: {r.text}" for r in outcome.recommendations)
         yield Section("Recommendations", points=points)
@@ -74,7 +76,10 @@ def _tiers(outcome: Outcome) -> Section:
     else:
         rows = [row for row in rows if row[0] not in _BATCH_ONLY]
     shown = tuple(row for row in rows if any(cell != "–" for cell in row[1:]))
-    return Section("Plan" if len(plans) == 1 else "Tiers", table=Table(("", *names), shown))
+    title = "Plan" if len(plans) == 1 else "Tiers"
+    if outcome.chosen is None:
+        title = "⚠️ Plans that cannot be deployed yet"
+    return Section(title, table=Table(("", *names), shown))
 
 
 def _misses(plan: Plan) -> Section:

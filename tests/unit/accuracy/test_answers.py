@@ -328,6 +328,27 @@ def test_releases_are_listed_in_their_order() -> None:
     assert releases == ["vllm 0.9", "vllm 0.10", "vllm 0.11"]
 
 
+def test_what_is_told_of_predicted_rows_is_counted_and_stands_beside_what_was_assumed() -> None:
+    cells = {"requests": "400", "requests_failed": "12"}
+    answers = answered(make_row(**cells), make_row(**cells, load_value="32"), make_row(**cells, gpu="x"))
+    words = "12 of 400 requests failed; the others stand for all"
+    assert score(answers).noted == ((words, 2),)
+    assert answers[0].case is not None
+    assert words in answers[0].case.assumed
+
+
+def test_bursts_are_predicted_to_wait_longer_and_a_metronome_shorter_than_chance() -> None:
+    loaded = {"load_type": "open_loop_rate", "load_value": "3", "notes": "max_num_seqs 8", "requests": "3000"}
+    even, chance, bursts = answered(*(make_row(**loaded, arrival_scv=scv) for scv in ("0", "", "4")))
+    waits = [found.value(Metric.TTFT) for found in (even, chance, bursts)]
+    assert None not in waits
+    expected = [value.expected for value in waits if value is not None]
+    assert expected == sorted(expected)
+    assert len(set(expected)) == 3
+    (poisson,) = answered(make_row(**loaded, arrival_scv="1"))
+    assert poisson.values == chance.values
+
+
 # ── rows as a file ───────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from inferplan.accuracy.cells import MILLISECONDS, number, stated, text, whole
 from inferplan.accuracy.runs import COLUMNS, LoadType, Measured, make_run, read_table
+from inferplan.accuracy.usable import remarks, why_unusable
 from inferplan.domain.errors import InputError
 from tests.unit.accuracy.tables import PLAIN, make_row, make_table
 
@@ -34,6 +35,10 @@ from tests.unit.accuracy.tables import PLAIN, make_row, make_table
         ("NaN", None),
         ("inf", None),
         ("yes", None),
+        ("1,5", None),
+        ("12.5.3", None),
+        ("3/4", None),
+        ("2025-10-29", None),
         ("yes (512 in, 128 out)", None),
         (None, None),
     ],
@@ -71,6 +76,62 @@ def test_a_row_becomes_a_typed_run() -> None:
     assert run.ttft.is_median
     assert run.ttft.typical == 50.0
     assert (run.tp, run.gpu_count, run.load_value) == (2, None, 16.0)
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"),
+    [
+        ("tp", "two"),
+        ("tp", "0"),
+        ("tp", "2.5"),
+        ("gpu_count", "-1"),
+        ("input_tokens", "abc"),
+        ("output_tokens", "-5"),
+        ("load_value", "many"),
+        ("arrival_scv", "bursty"),
+        ("requests_failed", "some"),
+    ],
+)
+def test_a_condition_that_cannot_be_read_is_told_and_not_taken_for_silence(column: str, cell: str) -> None:
+    (run,) = read_table(make_table({"row_id": "", column: cell}), "runs.csv")
+    assert run.unreadable == ((column, cell),)
+    assert why_unusable(run) == f'row 2: {column} "{cell}" could not be read as a number'
+
+
+@pytest.mark.parametrize("column", ["ttft_ms_mean", "e2e_ms_p99", "req_s", "kv_pool_tokens"])
+def test_a_result_that_cannot_be_read_is_told_and_the_others_are_used(column: str) -> None:
+    run = make_row(**{column: "fast"})
+    assert why_unusable(run) == ""
+    assert list(remarks(run)) == [f'R1: {column} "fast" could not be read as a number']
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"load_type": "open_loop_rate", "load_value": "inf"},
+        {"ep": "0"},
+        {"dp": "off"},
+        {"tp": "n/a"},
+        {"input_tokens": "~512 tokens"},
+        {"running_batch_mean": "–"},
+    ],
+)
+def test_words_that_are_understood_and_cells_that_are_silent_are_no_fault(cells: dict[str, str]) -> None:
+    assert make_row(**cells).unreadable == ()
+
+
+@pytest.mark.parametrize("column", ["engine", "model", "gpu", "load_type"])
+def test_what_a_row_leaves_out_is_named(column: str) -> None:
+    assert why_unusable(make_row(**{column: "n/a"})) == f"{column} is not stated"
+
+
+def test_failures_that_a_table_tells_in_a_column_or_in_words_are_weighed() -> None:
+    assert why_unusable(make_row(requests="400", requests_failed="200")).startswith("200 of 400 requests failed")
+    assert why_unusable(make_row(notes="GuideLLM; 200 of 400 requests failed")).startswith("200 of 400 requests")
+    few = make_row(notes="12 of 400 requests failed")
+    assert why_unusable(few) == ""
+    assert list(remarks(few)) == ["12 of 400 requests failed; the others stand for all"]
+    assert list(remarks(make_row(requests_failed="3"))) == ["3 requests failed; the others stand for all"]
 
 
 def test_an_endless_arrival_rate_is_everything_at_once() -> None:

@@ -10,6 +10,7 @@ from inferplan.api.convert import ResolvedScenario, to_scenario
 from inferplan.api.documents import read_scenarios
 from inferplan.api.resolve import Resolved
 from inferplan.api.v1alpha1.status import Origin
+from inferplan.catalog import load_catalog
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import CatalogError, InputError
 from inferplan.domain.hardware import Terms
@@ -214,6 +215,7 @@ def test_contradictions_are_refused(spec: str, fault: str) -> None:
         ("hardware: {providers: [azur]}", 'spec.hardware.providers[0]: unknown provider "azur" (allowed: aws, gcp)'),
         ("hardware: {regions: [us-east1]}", 'unknown region "us-east1" (did you mean "us-east-1"'),
         ("quality: {minimum: Gud}", 'spec.quality.minimum: unknown quality level "Gud" (allowed: Good, High)'),
+        ("quality: {minimum: good}", 'unknown quality level "good" (did you mean "Good"?)'),
         ('quality: {minimum: "mmmlu: 5"}', 'spec.quality.minimum: unknown benchmark "mmmlu"'),
         ("select: {pin: {gpu: v100}}", 'spec.select.pin.gpu: unknown GPU "v100"'),
         ("select: {pin: {model: gpt-5}}", 'spec.select.pin.model: unknown model "gpt-5"'),
@@ -222,6 +224,40 @@ def test_contradictions_are_refused(spec: str, fault: str) -> None:
 )
 def test_unknown_names_are_refused_with_the_nearest(spec: str, fault: str) -> None:
     assert any(fault in found for found in faults_of(spec_of("useCase: Chatbot", spec)))
+
+
+@pytest.mark.parametrize(
+    ("spec", "fault"),
+    [
+        ("hardware: {allow: [t5]}", 'unknown GPU "t5" (try `inferplan catalog list gpus`)'),
+        ("select: {pin: {gpu: t5}}", 'unknown GPU "t5" (try `inferplan catalog list gpus`)'),
+        ("model: {allow: [nope/none]}", 'unknown model "nope/none" (try `inferplan catalog list models`)'),
+        ("hardware: {providers: [amazon]}", 'unknown provider "amazon" (allowed: aws, azure'),
+        ("hardware: {regions: [moon]}", 'unknown region "moon" (try `inferplan catalog list offerings`)'),
+    ],
+)
+def test_a_name_that_is_near_none_is_refused_with_where_all_stand(spec: str, fault: str) -> None:
+    assert any(fault in found for found in faults_of(spec_of("useCase: Chatbot", spec), load_catalog()))
+
+
+@pytest.mark.parametrize(
+    ("lengths", "fault"),
+    [
+        ("promptTokens: {mean: 1, p95: 10000000}", "promptTokens.p95: prompt p95 10000000 + output p95 600 = 10000600"),
+        (
+            "outputTokens: {mean: 1, p95: 10000000}",
+            "outputTokens.p95: prompt p95 3000 + output p95 10000000 = 10003000",
+        ),
+        (
+            "promptTokens: {mean: 9, p95: 6000000}, outputTokens: {mean: 9, p95: 5000000}",
+            "promptTokens.p95: prompt p95 6000000 + output p95 5000000 = 11000000",
+        ),
+    ],
+)
+@pytest.mark.parametrize("context", ["", "contextTokens: 10000000"])
+def test_lengths_beyond_any_context_are_refused_where_they_stand(lengths: str, fault: str, context: str) -> None:
+    (found,) = faults_of(spec_of("useCase: Chatbot", f"workload: {{{lengths}}}", context))
+    assert found.startswith(f"chat.yaml:6: spec.workload.{fault} tokens are more than the 10000000 of any context")
 
 
 def test_an_empty_catalog_is_told_and_no_crash() -> None:
@@ -352,6 +388,54 @@ def test_a_schedule_is_kept() -> None:
         spec_of("useCase: BatchClassification", 'workload: {schedule: {cron: "0 1 * * *", windowMinutes: 60}}')
     ).scenario
     assert found.workload.schedule == Schedule("0 1 * * *", "Etc/UTC", 60)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fault"),
+    [
+        ('{cron: "99 99 * * *"}', 'schedule.cron: minute "99" is not from 0 to 59'),
+        ('{cron: "0 0 31 2 *"}', "schedule.cron: never starts"),
+        ('{cron: "@nonsense"}', 'schedule.cron: "@nonsense" is not known (allowed: @yearly'),
+        ('{cron: "@every -1h"}', 'schedule.cron: @every "-1h" is not a duration'),
+        (
+            '{cron: "TZ=UTC 0 0 * * *"}',
+            "schedule.cron: names a time zone (set spec.workload.schedule.timeZone instead)",
+        ),
+        ('{cron: ""}', "schedule.cron: must not be empty ("),
+        ('{cron: "@daily", timeZone: Mars/Base}', 'schedule.timeZone: "Mars/Base" is no time zone'),
+        ('{cron: "@daily", timeZone: Europe/Berlim}', 'did you mean "Europe/Berlin"'),
+        ('{cron: "@daily", timeZone: europe/berlin}', 'did you mean "Europe/Berlin"'),
+        ('{cron: "@daily", timeZone: Local}', '"Local" is no time zone'),
+        ('{cron: "@daily", timeZone: ""}', "schedule.timeZone: must not be empty ("),
+        ('{cron: "@daily", timeZone: "Europe/ Berlin"}', "a name of the tz database, such as Europe/Berlin"),
+        (
+            '{cron: "*/30 * * * *"}',
+            "deadlineMinutes: 60 min are longer than the 30 min between starts (set at most 30, or start less often)",
+        ),
+        (
+            '{cron: "0 * * * *", windowMinutes: 61}',
+            "schedule.windowMinutes: 61 min are longer than the 60 min between starts (set at most 60",
+        ),
+        (
+            '{cron: "@every 45s"}',
+            "deadlineMinutes: 60 min are longer than the 0.75 min between starts (start less often)",
+        ),
+        ('{cron: "0 8,10 * * MON"}, deadlineMinutes: 121', "deadlineMinutes: 121 min are longer than the 120 min"),
+    ],
+)
+def test_a_schedule_that_cannot_be_kept_is_refused(schedule: str, fault: str) -> None:
+    (found,) = faults_of(spec_of("useCase: BatchClassification", f"workload: {{schedule: {schedule}}}"))
+    assert found.startswith("chat.yaml:6: spec.workload.")
+    assert fault in found
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Etc/UTC", "EST5EDT", "Europe/Berlin", "America/Argentina/Buenos_Aires"])
+@pytest.mark.parametrize("cron", ["@daily", "@every 1h", "0 2 ? * mon-fri", "30 1,13 * * *"])
+def test_a_schedule_that_kubernetes_keeps_is_kept(cron: str, zone: str) -> None:
+    spec = f'workload: {{schedule: {{cron: "{cron}", timeZone: {zone}}}}}'
+    assert converted(spec_of("useCase: BatchClassification", spec)).scenario.workload.schedule == Schedule(
+        cron, zone, None
+    )
 
 
 def test_a_preset_that_says_the_impossible_is_a_fault_of_the_catalog() -> None:

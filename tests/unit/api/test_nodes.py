@@ -74,6 +74,11 @@ def test_a_node_on_eks_is_read_in_full() -> None:
     )
 
 
+def test_the_disk_that_pods_can_ask_for_is_read() -> None:
+    status = {"allocatable": {"nvidia.com/gpu": "8", "ephemeral-storage": "95551679124"}}
+    assert only(node(labels=H100, status=status)).disk_allocatable_bytes == 95_551_679_124
+
+
 @pytest.mark.parametrize(
     ("labels", "gpu"),
     [

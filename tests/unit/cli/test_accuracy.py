@@ -72,6 +72,21 @@ def test_a_report_of_a_tool_is_predicted_with_the_facts_that_it_lacks(cli: Cli) 
     assert "5 of 5 runs predicted" in ended.out
 
 
+def test_what_is_told_of_predicted_runs_is_in_the_report_and_in_its_data(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "runs.csv"
+    few, most = ({"requests": "400", "requests_failed": failed} for failed in ("3", "300"))
+    path.write_bytes(make_table(few, most, {"tp": "two", "row_id": "X7"}))
+    ended = cli("accuracy", path)
+    assert "1 of 3 runs predicted" in ended.out
+    assert "Noted" in ended.out
+    found = json.loads(cli("accuracy", path, "-o", "json").out)
+    assert found["noted"] == [{"remark": "3 of 400 requests failed; the others stand for all", "rows": 1}]
+    assert [skipped["reason"] for skipped in found["skipped"]] == [
+        "300 of 400 requests failed (more than 5%)",
+        'X7: tp "two" could not be read as a number',
+    ]
+
+
 def test_what_a_change_moved_is_shown_and_nothing_if_nothing_did(cli: Cli, runs: Path, tmp_path: Path) -> None:
     rows = tmp_path / "before.csv"
     cli("accuracy", runs, "--rows", rows)
@@ -128,7 +143,12 @@ def test_all_files_that_cannot_be_read_are_told_at_once(cli: Cli, tmp_path: Path
 
 @pytest.mark.parametrize(
     ("fact", "words"),
-    [("gpu", "column=value"), ("gpu=", "column=value"), ("gppu=t4", 'did you mean "gpu"')],
+    [
+        ("gpu", "column=value"),
+        ("gpu=", "column=value"),
+        ("gppu=t4", 'did you mean "gpu"'),
+        ("tp=two", 'tp "two" could not be read as a number'),
+    ],
 )
 def test_a_fact_that_is_not_understood_is_told(cli: Cli, runs: Path, fact: str, words: str) -> None:
     ended = cli("accuracy", runs, "--fact", fact)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 HEAD = "apiVersion: inferplan.dev/v1alpha1\nkind: InferenceScenario\nmetadata: {name: chat}\n"
 
@@ -36,6 +37,18 @@ BAD_SPECS = [
     ("useCase: Chatbot\n  hardware: {allow: [l4], deny: [l4]}", ["spec.hardware.deny", "both"]),
     ("useCase: Chatbot\n  select: {pin: {model: no/such-model}}", ["spec.select.pin.model", "no/such-model"]),
     ("useCase: Chatbot\n  workload: {promptTokens: {mean: 900, p95: 20}}", ["spec.workload.promptTokens"]),
+    (
+        'useCase: BatchClassification\n  workload: {schedule: {cron: "@nonsense"}}',
+        ["spec.workload.schedule.cron", "@daily"],
+    ),
+    (
+        'useCase: BatchClassification\n  workload: {schedule: {cron: "0 0 31 2 *"}}',
+        ["spec.workload.schedule.cron", "never starts"],
+    ),
+    (
+        'useCase: BatchClassification\n  workload: {schedule: {cron: "@daily", timeZone: Mars/Base}}',
+        ["spec.workload.schedule.timeZone", "Europe/Berlin"],
+    ),
 ]
 
 
@@ -50,6 +63,23 @@ def test_a_wrong_field_is_named_with_its_file_and_line(cli: Cli, tmp_path: Path,
     assert f"{path}:" in ended.err
     for text in named:
         assert text in ended.err
+
+
+@pytest.mark.parametrize("cron", ["@daily", "@every 12h", "0 2 ? * mon-fri", "*/90 2 1-7 * *"])
+def test_a_schedule_that_kubernetes_takes_is_planned_and_rendered(cli: Cli, tmp_path: Path, cron: str) -> None:
+    path = tmp_path / "batch.yaml"
+    load = f'workload: {{items: 1000, deadlineMinutes: 10, schedule: {{cron: "{cron}"}}}}'
+    files = "deploy: {batch: {volumeRef: {name: items}}}"
+    path.write_text(f"{HEAD}spec:\n  useCase: BatchClassification\n  {load}\n  {files}\n", encoding="utf-8")
+    planned = cli("plan", path)
+    clean(planned)
+    assert planned.code == 0
+    rendered = cli("render", path)
+    assert rendered.code == 0
+    (schedule,) = (
+        found["spec"]["schedule"] for found in yaml.safe_load_all(rendered.out) if found["kind"] == "CronJob"
+    )
+    assert schedule == cron
 
 
 BAD_BYTES = {

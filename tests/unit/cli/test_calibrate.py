@@ -98,6 +98,17 @@ def test_runs_that_are_passed_over_are_counted_by_reason(cli: Cli, tmp_path: Pat
     assert "passed over: 2 (states no tp)" in ended.err
 
 
+def test_what_is_told_of_runs_that_are_fitted_is_told(cli: Cli, tmp_path: Path, slow_runs: Path) -> None:
+    pytest.importorskip("scipy")
+    with slow_runs.open(encoding="utf-8", newline="") as lines:
+        rows = list(csv.DictReader(lines))
+    few, most = ({"requests": "400", "requests_failed": failed} for failed in ("3", "300"))
+    slow_runs.write_bytes(make_table(*({**row, **few} for row in rows), {**rows[0], **most}))
+    ended = cli("calibrate", slow_runs, "-o", tmp_path / "own.toml", "--no-check")
+    assert "noted: 4 (3 of 400 requests failed; the others stand for all)" in ended.err
+    assert "passed over: 1 (300 of 400 requests failed (more than 5%))" in ended.err
+
+
 def test_a_date_that_is_none_is_refused(cli: Cli, tmp_path: Path, slow_runs: Path) -> None:
     pytest.importorskip("scipy")
     ended = cli("calibrate", slow_runs, "-o", tmp_path / "own.toml", "--no-check", "--date", "yesterday")

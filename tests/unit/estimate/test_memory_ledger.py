@@ -5,10 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from inferplan.catalog.loader import load_catalog
 from inferplan.domain.model import AttentionLayers, LayerKind
 from inferplan.domain.units import GIB
 from inferplan.estimate.kv_cache import kv_layout, padded_layers, sequence_bytes
-from inferplan.estimate.memory import activations_bytes, counts_graphs, overhead_bytes
+from inferplan.estimate.memory import (
+    activations_bytes,
+    context_bytes,
+    counts_graphs,
+    graph_bytes,
+    loads_vision,
+    over_pcie,
+    overhead_bytes,
+    sizes_captured,
+)
 from inferplan.estimate.weights import parameters, weight_bytes
 from tests.builders import make_engine, make_gpu, make_method, make_mixtral, make_model, make_replicas
 
@@ -80,7 +90,7 @@ def test_large_vocabularies_cost_activation_memory() -> None:
     )
     for limit in (1, 64, 1024):
         more = activations_bytes(large, float(limit)) - activations_bytes(small, float(limit))
-        assert more[0] == pytest.approx(13.9 * limit * 96_256)
+        assert more[0] == pytest.approx(14.0 * limit * 96_256)
 
 
 def test_the_sampler_is_profiled_for_no_more_sequences_than_a_step_has_tokens() -> None:
@@ -95,18 +105,53 @@ def test_graphs_count_from_vllm_0_21_on() -> None:
     assert counts_graphs(make_engine(version="nightly"))
 
 
-def test_communication_takes_two_gibibytes_more_with_tensor_parallelism() -> None:
-    def taken(tp: float, graphs: float = 0.0) -> float:
-        found = overhead_bytes(tp_size=ONE * tp, layers=ONE * 32, counts_graphs=ONE * graphs, is_tgi=ONE * 0)
-        return float(found[0]) / GIB
+def test_communication_takes_two_gibibytes_over_switches_and_little_over_pcie() -> None:
+    def taken(tp: float, *, over_pcie: float = 0.0) -> float:
+        return float(context_bytes(tp_size=ONE * tp, over_pcie=over_pcie, is_tgi=ONE * 0)[0]) / GIB
 
-    assert taken(1) == pytest.approx(0.46)
+    assert taken(1) == taken(1, over_pcie=1) == pytest.approx(0.46)
     assert taken(2) == pytest.approx(2.11)
     assert taken(4) == pytest.approx(2.21)
-    assert taken(1, graphs=1.0) - taken(1) == pytest.approx(0.65 + 32 * 0.018)
+    assert taken(2, over_pcie=1) == pytest.approx(0.56)
+
+
+def test_an_engine_without_graphs_keeps_only_its_context() -> None:
+    with_graphs, eager = (make_replicas([make_gpu()], make_model(), eager=eager) for eager in (False, True))
+    assert overhead_bytes(eager, 1024.0)[0] / GIB == pytest.approx(0.46)
+    assert overhead_bytes(with_graphs, 1024.0)[0] / GIB == pytest.approx(0.46 + 0.65 + 32 * 0.018)
+
+
+@pytest.mark.parametrize(
+    ("sequences", "largest", "sizes"),
+    [(1, 512, 2), (2, 512, 3), (16, 512, 7), (64, 512, 19), (256, 512, 51), (1024, 512, 51), (1024, 1024, 83)],
+)
+def test_graphs_are_captured_up_to_twice_the_running_sequences(sequences: float, largest: float, sizes: float) -> None:
+    assert sizes_captured(ONE * sequences, largest)[0] == sizes
+
+
+def test_few_sequences_need_few_graphs() -> None:
+    few, many = (graph_bytes(layers=ONE * 64, sequences=ONE * n)[0] / GIB for n in (2, 1024))
+    assert many == pytest.approx(0.65 + 64 * 0.018)
+    assert few == pytest.approx(0.65 + 64 * 0.018 * 3 / 51)
+
+
+@pytest.mark.parametrize(
+    ("gpu", "sizes"),
+    [("h100-80gb-sxm", [16]), ("a100-80gb-sxm", [16]), ("l4", [2, 16]), ("rtx-3090", [2, 16]), ("rtx-4090", [2, 16])],
+)
+def test_cards_without_switches_talk_over_pcie(gpu: str, sizes: list[int]) -> None:
+    found = load_catalog().gpu(gpu)
+    assert found is not None
+    tried = np.array([2, 16])
+    assert tried[over_pcie(found, tried)].tolist() == sizes
+
+
+def test_only_vllm_can_leave_vision_towers_out() -> None:
+    assert not loads_vision(make_engine())
+    assert loads_vision(make_engine(text_only=False))
+    assert loads_vision(make_engine(id="tgi"))
 
 
 def test_tgi_keeps_one_gibibyte_for_itself_whatever_the_parallel_size() -> None:
     for tp_size in (1, 8):
-        taken = overhead_bytes(tp_size=tp_size * ONE, layers=32 * ONE, counts_graphs=ONE, is_tgi=ONE)
-        assert taken[0] == 1.0 * GIB
+        assert context_bytes(tp_size=tp_size * ONE, over_pcie=0.0, is_tgi=ONE)[0] == 1.0 * GIB

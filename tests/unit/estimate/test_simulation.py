@@ -44,8 +44,8 @@ def sent(prompts: list[float], outputs: list[float], at: list[float] | None = No
 
 def smaller_pool(tokens: float) -> ReplicaTable:
     """The same replica with a KV pool of so many tokens."""
-    table = replace(TABLE, sampler_bytes_per_sequence=np.zeros(1))
-    spare = kv_pool_tokens(table, 1.0) - tokens
+    table = replace(TABLE, sampler_bytes_per_sequence=np.zeros(1), counts_graphs=np.zeros(1))
+    spare = kv_pool_tokens(table, 4096, 1.0) - tokens
     return replace(table, step_activations_bytes=TABLE.step_activations_bytes + spare * TABLE.kv_full_bytes_per_token)
 
 

@@ -9,15 +9,17 @@ import numpy as np
 import pytest
 
 from inferplan.domain.calibration import Calibration, ErrorRange
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
 from inferplan.domain.estimate import Evidence
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, QuantizationMethod
 from inferplan.estimate.constants import Constants, Kernel, resolve
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
+from inferplan.estimate.memory import kv_pool_bytes
 from inferplan.estimate.prefill import attention_time, burst_prompt_time, prompt_time
 from inferplan.estimate.replica import kernel_of
 from inferplan.estimate.roofline import smooth_max, step_model, touched_share
-from tests.builders import make_engine, make_gpu, make_method, make_mixtral, make_model, make_t4
+from tests.builders import make_engine, make_gpu, make_method, make_mixtral, make_model, make_replicas, make_t4
 
 ONE = np.ones(1)
 PRIOR = Constants()
@@ -193,3 +195,49 @@ def test_ranges_of_an_earlier_generation_take_the_place_of_the_others() -> None:
         r: resolve([record], "vllm", make_gpu(), release=r).factors("tpot", "offline") for r in ((0, 13), (0, 14), None)
     }
     assert found == {(0, 13): (0.5, 2.0), (0, 14): (0.8, 1.2), None: (0.8, 1.2)}
+
+
+NGRAM = SpeculativeDecoding(SpeculativeMethod.NGRAM, tokens=3, acceptance=0.7)
+
+
+def drafting(speculative: SpeculativeDecoding | None, **engine: Any) -> ReplicaTable:
+    return make_replicas([make_gpu()], make_model(), speculative=speculative, **engine)
+
+
+def test_few_sequences_gain_what_drafting_promises() -> None:
+    plain, drafted = (step_model(drafting(wish), 512.0).per_token(np.ones(1))[0] for wish in (None, NGRAM))
+    assert plain / drafted == pytest.approx(1 + 0.7 + 0.49 + 0.343, rel=0.05)
+
+
+def test_many_sequences_pay_for_the_arithmetic_of_drafts_that_are_not_kept() -> None:
+    many = np.full(1, 2_000.0)
+    poor = replace(NGRAM, acceptance=0.1)
+    plain, drafted = (step_model(drafting(wish), 512.0).per_token(many)[0] for wish in (None, poor))
+    assert drafted > plain
+
+
+def test_a_draft_model_takes_memory_and_time_for_each_drafted_token() -> None:
+    small = make_model(
+        id="small", layers=4, params_total=600_000_000, attention=(replace(make_model().attention[0], layers=4),)
+    )
+    wish = SpeculativeDecoding(SpeculativeMethod.DRAFT_MODEL, tokens=3, acceptance=0.7, draft=small)
+    plain, ngram, drafted = (drafting(speculative) for speculative in (None, NGRAM, wish))
+    assert drafted.weights_bytes[0] - plain.weights_bytes[0] == pytest.approx(600e6 * 2, rel=0.01)
+    assert drafted.kv_full_bytes_per_token[0] - plain.kv_full_bytes_per_token[0] == 4 * 32 * 256 * 2
+    assert ngram.weights_bytes[0] == plain.weights_bytes[0]
+    extra = step_model(drafted, 512.0).time(np.ones(1))[0] - step_model(ngram, 512.0).time(np.ones(1))[0]
+    read = 3 * (600e6 - 32_000 * 4096) * 2 / (drafted.bandwidth_bytes_per_s[0] * drafted.constant("weight_mbu")[0])
+    assert extra >= read
+
+
+def test_offloaded_weights_leave_room_and_are_read_over_the_host_link_in_every_step() -> None:
+    plain, offloaded = drafting(None), drafting(None, cpu_offload_bytes=4 * 2**30)
+    assert plain.weights_bytes[0] - offloaded.weights_bytes[0] == 4 * 2**30
+    assert kv_pool_bytes(offloaded, 1.0)[0] - kv_pool_bytes(plain, 1.0)[0] == pytest.approx(4 * 2**30, rel=0.01)
+    slower = step_model(offloaded, 512.0).time(np.ones(1))[0] - step_model(plain, 512.0).time(np.ones(1))[0]
+    assert slower >= 4 * 2**30 / (make_gpu().pcie_bandwidth_bytes_per_s / 2) * 0.99
+
+
+def test_no_more_is_offloaded_than_the_layers_weigh() -> None:
+    table = drafting(None, cpu_offload_bytes=10**12)
+    assert 0 < table.weights_bytes[0] < 4 * 32_000 * 4096 * 2

@@ -17,12 +17,16 @@ from inferplan.kube.world import World
 from tests.unit.api.catalogs import make_api_catalog
 from tests.unit.kube.views import make_body
 
+WRONG: dict[str, Any] = {"model": {"allow": ["nobody/nothing"]}}
+"""A spec that cannot be planned."""
+
 
 class Server:
     """Refuses writes of a status as a script says, then takes them."""
 
-    def __init__(self, *refusals: int) -> None:
+    def __init__(self, *refusals: int, spec: Mapping[str, Any] = WRONG) -> None:
         self.refusals = list(refusals)
+        self.spec = spec
         self.statuses: list[Body] = []
 
     async def merge(self, path: str, change: Mapping[str, Any]) -> Body:
@@ -30,7 +34,7 @@ class Server:
         if self.refusals:
             raise ApiError(self.refusals.pop(0), "refused")
         self.statuses.append(change["status"])
-        body = make_body(change["status"], model={"allow": ["nobody/nothing"]})
+        body = make_body(change["status"], **self.spec)
         body["metadata"]["resourceVersion"] = "2"
         return body
 
@@ -47,7 +51,7 @@ def looked_at(server: Server, for_s: float = 0.2, **spec: Any) -> Server:
         client = cast("Client", server)
         world = World(client, (), inbox)
         reconciler = Reconciler(client, world, inbox, make_api_catalog())
-        body = make_body(**spec)
+        body = make_body(**{**server.spec, **spec})
         body["metadata"]["resourceVersion"] = "1"
         world.see_scenario(body)
         running = asyncio.create_task(reconciler.run())
@@ -68,6 +72,22 @@ def test_a_status_that_was_refused_is_written_again(refusals: tuple[int, ...]) -
     (status,) = looked_at(Server(*refusals)).statuses
     assert status["observedGeneration"] == 1
     assert status["conditions"][0]["reason"] == "InvalidSpec"
+
+
+@pytest.mark.parametrize(
+    ("schedule", "fault"),
+    [
+        ({"cron": "@nonsense"}, 'spec.workload.schedule.cron: "@nonsense" is not known'),
+        ({"cron": "0 0 31 2 *"}, "spec.workload.schedule.cron: never starts"),
+        ({"cron": "0 0 * * 7"}, "Sunday is 0"),
+        ({"cron": "@daily", "timeZone": "Mars/Base"}, 'spec.workload.schedule.timeZone: "Mars/Base" is no time zone'),
+    ],
+)
+def test_a_schedule_that_cannot_be_kept_is_told_in_the_status(schedule: dict[str, str], fault: str) -> None:
+    load = {"items": 1000, "deadlineMinutes": 10, "schedule": schedule}
+    (status,) = looked_at(Server(spec={"workload": load})).statuses
+    assert status["conditions"][0]["reason"] == "InvalidSpec"
+    assert any(fault in condition["message"] for condition in status["conditions"])
 
 
 INSTEAD = 'use spec.select.pin.gpuMemoryUtilization: "0.95"'

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from decimal import Decimal
+from decimal import ROUND_HALF_EVEN, Decimal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import Quantization, Task
@@ -30,6 +32,7 @@ from inferplan.domain.scenario import (
 )
 from inferplan.planner import Planner
 from inferplan.planner import planner as planner_module
+from inferplan.planner.budget import budget_micro_usd
 from inferplan.planner.what_ifs import speculative_speedup
 from tests.builders import ELO, make_catalog, make_model, make_offering, make_scenario, make_workload
 
@@ -293,7 +296,40 @@ def test_the_smallest_budget_that_works_is_the_cheapest_price() -> None:
     assert outcome.infeasibility is not None
     offer = next(o for o in outcome.infeasibility.nearest if o.changes[0].field == "budget.maximumUsdPerHour")
     assert offer.plan.cost.per_hour == Decimal("6.880000")
-    assert Decimal("6.88") <= Decimal(offer.changes[0].to) <= Decimal("6.89")
+    assert offer.changes[0].to == "6.88"
+
+
+@pytest.mark.parametrize(
+    ("scenario", "limit", "field", "step"),
+    [
+        (make_scenario(), "maximum_usd_per_hour", "budget.maximumUsdPerHour", "0.000001"),
+        (make_scenario(), "maximum_usd_per_month", "budget.maximumUsdPerMonth", "0.01"),
+        (run_scenario(), "maximum_usd_per_month", "budget.maximumUsdPerMonth", "0.01"),
+    ],
+)
+def test_an_offered_budget_works_and_a_step_less_does_not(
+    scenario: Scenario, limit: str, field: str, step: str
+) -> None:
+    def within(amount: Decimal) -> Scenario:
+        return replace(scenario, budget=Budget(**{limit: amount}, enforcement=Enforcement.BLOCK))
+
+    outcome = PLANNER.plan(within(Decimal("0.0001")))
+    assert outcome.infeasibility is not None
+    offer = next(o for o in outcome.infeasibility.nearest if o.changes[0].field == field)
+    least = Decimal(offer.changes[0].to)
+    assert PLANNER.best(within(least)) is not None
+    assert PLANNER.best(within(least - Decimal(step))) is None
+
+
+@given(micro_usd=st.integers(1, 10**9))
+def test_a_month_keeps_to_a_limit_if_the_bill_that_is_told_does(micro_usd: int) -> None:
+    hour = Decimal(micro_usd) / 1_000_000
+    told = (hour * 730).quantize(Decimal("0.01"), rounding=ROUND_HALF_EVEN)
+    limits = [told, told - Decimal("0.01"), told + Decimal("0.004"), told - Decimal("0.001")]
+    for limit in (amount for amount in limits if amount >= 0):
+        most = budget_micro_usd(make_scenario(budget=Budget(maximum_usd_per_month=limit)))
+        assert most is not None
+        assert (micro_usd <= most) == (told <= limit)
 
 
 def test_a_budget_that_only_warns_is_stated_and_not_enforced() -> None:
@@ -386,6 +422,32 @@ def test_spot_is_offered_as_what_if_and_never_taken_unasked() -> None:
     assert outcome.chosen is not None
     assert {place.terms for place in outcome.chosen.cost.placements} == {Terms.ON_DEMAND}
     assert "Spot" in {entry.code for entry in outcome.what_ifs}
+
+
+@pytest.mark.parametrize(
+    ("spot", "words"),
+    [
+        ("0.69", "10% of the $6.88 on demand, which is unusually low"),
+        ("1.04", ""),
+        ("2.50", ""),
+        ("6.80", "99% of the $6.88 on demand and saves next to nothing"),
+        ("6.88", "100% of the $6.88 on demand and saves next to nothing"),
+    ],
+)
+def test_a_spot_price_far_from_what_spot_machines_cost_is_flagged(spot: str, words: str) -> None:
+    regular = make_offering()
+    offer = make_offering(
+        terms=Terms.SPOT, price_usd_per_hour=Decimal(spot), on_demand_usd_per_hour=regular.price_usd_per_hour
+    )
+    planner = Planner(make_catalog(offerings=(regular, offer)))
+    plan = planner.best(make_scenario(hardware=HardwarePolicy(terms=(Terms.SPOT,))))
+    assert plan is not None
+    told = [remark.text for remark in plan.remarks if remark.code == "SpotPriceUnusual"]
+    assert len(told) == bool(words)
+    assert all(words in text for text in told)
+    outcome = planner.plan(make_scenario())
+    (assumption,) = [entry.assumption for entry in outcome.what_ifs if entry.code == "Spot"] or [""]
+    assert ("unusually low" in assumption) == ("unusually low" in words)
 
 
 def test_growth_is_answered_for_every_factor() -> None:

@@ -8,9 +8,18 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from inferplan.catalog.loader import load_catalog
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
-from inferplan.domain.model import Checkpoint, ModelSpec, Quantization, QuantizationMethod, Task
+from inferplan.domain.model import (
+    Checkpoint,
+    ModelSpec,
+    Quantization,
+    QuantizationMethod,
+    StoredPart,
+    Task,
+    WeightPart,
+)
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode
 from inferplan.domain.scenario import HardwarePolicy, Lossy, ModelPolicy, Pin, QualityPolicy, Scenario
 from inferplan.planner import constraints
@@ -52,9 +61,12 @@ def test_every_reason_is_documented() -> None:
     assert set(REASON_TEXT) == set(ReasonCode)
 
 
-def test_every_check_stands_in_one_list_under_its_own_reason() -> None:
-    codes = [code for code, _ in (*constraints.WEIGHT_CHECKS, *constraints.GPU_CHECKS, *constraints.SHAPE_CHECKS)]
-    assert len(set(codes)) == len(codes)
+def test_every_check_stands_in_one_list_and_lists_share_no_reason() -> None:
+    lists = (constraints.WEIGHT_CHECKS, constraints.GPU_CHECKS, constraints.SHAPE_CHECKS)
+    checks = [check for each in lists for _, check in each]
+    assert len(set(checks)) == len(checks)
+    reasons = [code for each in lists for code in {code for code, _ in each}]
+    assert len(set(reasons)) == len(reasons)
 
 
 @pytest.mark.parametrize(
@@ -174,6 +186,26 @@ def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4
     assert not constraints.engine_runs_it(shapes(make_mixtral(), make_t4())).fails.all()
 
 
+@pytest.mark.parametrize(
+    ("gpu", "why"),
+    [
+        (make_gpu(), ""),
+        (make_gpu(compute_capability=89), ""),
+        (make_gpu(compute_capability=75), "its image has code for compute capability 8.0 to 9.0; the X has 7.5"),
+        (make_gpu(compute_capability=100), "its image has code for compute capability 8.0 to 9.0; the X has 10.0"),
+        (make_gpu(host_architecture="arm64"), "its image is built for amd64; machines with the X are arm64"),
+        (make_gpu(vendor="amd", compute_capability=None), "its image has no code for GPUs of amd"),
+    ],
+)
+def test_an_engine_runs_where_its_image_does(gpu: GpuSpec, why: str) -> None:
+    engine = make_engine(
+        min_compute_capability=80, max_compute_capability=90, image_architectures=("amd64",), supports_pipeline=True
+    )
+    gpu = replace(gpu, name="X")
+    assert engine.why_not_on(gpu) == why
+    assert constraints.engine_runs_it(shapes(gpu=gpu, engine=engine)).fails.all() == bool(why)
+
+
 def test_an_engine_runs_only_its_architectures_and_tasks() -> None:
     assert constraints.engine_runs_it(shapes(engine=make_engine(architectures=("Other",)))).fails.all()
     classifier = make_model(task=Task.CLASSIFICATION)
@@ -197,15 +229,68 @@ def test_fp8_kv_cache_is_not_to_be_had_on_a_t4() -> None:
     assert not constraints.kv_dtype_runs(shapes()).fails.any()
 
 
-def test_tensor_parallelism_divides_heads_and_quantization_groups() -> None:
+def test_tensor_parallelism_divides_heads() -> None:
     odd = make_model(attention_heads=40, kv_heads=40)  # 40 heads do not split into 16
     table = shapes(odd)
-    assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {16}
+    verdict = constraints.tp_divides(table)
+    assert set(np.unique(table.tp[verdict.fails])) == {16}
+    assert verdict.limit is not None
+    assert verdict.actual is not None
+    assert (verdict.limit[verdict.fails][0], verdict.actual[verdict.fails][0]) == (40, 16)
+
+
+def test_tensor_parallelism_keeps_quantization_groups_whole_and_tells_their_size() -> None:
     # Qwen2.5-72B: 29568 = 231 x 128, which no split of groups of 128 survives
     wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
-    groups = make_method(group_size=128)
-    table = shapes(wide, method=groups)
-    assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {2, 4, 8, 16}
+    table = shapes(wide, method=make_method(group_size=128))
+    verdict = constraints.tp_keeps_groups(table)
+    assert set(np.unique(table.tp[verdict.fails])) == {2, 4, 8, 16}
+    assert verdict.limit is not None
+    assert verdict.actual is not None
+    first = int(np.flatnonzero(verdict.fails & (table.tp == 4))[0])
+    assert (verdict.limit[first], verdict.actual[first]) == (128, 29568 / 4)
+    assert "quantization groups" in verdict.unit
+
+
+def test_tensor_parallelism_keeps_the_groups_of_attention_and_shared_experts_too() -> None:
+    narrow = make_model(attention_heads=16, kv_heads=16, head_dim=64, intermediate_size=16384)  # 64 rows on 16 GPUs
+    table = shapes(narrow, method=make_method(group_size=128))
+    assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {16}
+    mixtral = make_mixtral()
+    assert mixtral.moe is not None
+    shared = replace(mixtral, moe=replace(mixtral.moe, shared_experts=1, shared_intermediate_size=512))
+    table = shapes(shared, method=make_method(id=shared.checkpoints[0].method, group_size=128))
+    assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {8, 16}
+
+
+def test_layers_left_in_sixteen_bit_have_no_groups() -> None:
+    wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
+    kept = replace(wide.checkpoints[0], stored_parts=(StoredPart(WeightPart.DENSE, 16.0),))
+    table = shapes(replace(wide, checkpoints=(kept,)), method=make_method(group_size=128))
+    assert not constraints.tp_keeps_groups(table).fails.any()
+
+
+@pytest.mark.parametrize(
+    ("model", "repository", "refused"),
+    [
+        ("zai-org/GLM-4.5-Air", "zai-org/GLM-4.5-Air-FP8", set()),
+        ("Qwen/Qwen3-4B", "Qwen/Qwen3-4B-FP8", {8, 16}),
+        ("Qwen/Qwen3.5-35B-A3B", "Qwen/Qwen3.5-35B-A3B-FP8", {8, 16}),
+        ("deepseek-ai/DeepSeek-V3", "deepseek-ai/DeepSeek-V3", set()),
+        ("openai/gpt-oss-120b", "openai/gpt-oss-120b", set()),
+    ],
+)
+def test_published_checkpoints_split_as_their_engine_splits_them(
+    model: str, repository: str, refused: set[int]
+) -> None:
+    catalog = load_catalog()
+    found = catalog.model(model)
+    engine = catalog.engine("vllm")
+    assert found is not None
+    assert engine is not None
+    table = build_shapes(catalog, [found], [engine])
+    ours = np.array([w.checkpoint.repository == repository for w in table.weights])[table.weight]
+    assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails & ours & (table.pp == 1)])) == refused
 
 
 def test_tensor_parallelism_stays_in_the_machine() -> None:

@@ -9,7 +9,9 @@ from inferplan.domain.cluster import Inventory, Taint
 from inferplan.domain.hardware import Terms
 from inferplan.domain.operation import PodAdditions, Toleration, TolerationOperator
 from inferplan.domain.plan import Plan
+from inferplan.domain.taints import repelling
 from tests.builders import make_gpu
+from tests.unit.api.outcomes import make_plan
 from tests.unit.render.plans import (
     GKE_LABEL,
     GPU_TAINT,
@@ -69,6 +71,33 @@ def test_a_node_that_comes_goes_or_is_busy_changes_no_pod() -> None:
         make_node(name="small", instance_type="p5.4xlarge", gpus_allocatable=1, cpu_allocatable_millicores=900),
     )
     assert pod_spec(rendered(plan, inventory=more)) == pod_spec(alone)
+
+
+ARM = {"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]}
+ARM_TAINT = Taint("kubernetes.io/arch", "arm64", "NoSchedule")
+STANDS_ARM = {"key": "kubernetes.io/arch", "operator": "Equal", "value": "arm64"}
+
+
+def test_machines_with_arm_cpus_are_asked_for_and_their_taint_is_stood() -> None:
+    grace = configured(gpu=make_gpu(id="gh200-96gb", host_architecture="arm64"))
+    assert all(ARM in term for term in terms(grace))
+    assert STANDS_ARM in tolerations(grace)
+    assert all(ARM not in term for term in terms(make_plan()))
+    assert STANDS_ARM not in tolerations(make_plan())
+
+
+def test_nodes_that_bear_the_taint_of_arm_are_planned_on_and_stood() -> None:
+    node = make_node(taints=(GPU_TAINT, ARM_TAINT))
+    assert repelling(node, ()) == ()
+    assert STANDS_ARM in tolerations(in_cluster(), make_inventory(node))
+
+
+def test_an_image_for_one_architecture_runs_on_no_other() -> None:
+    plan = make_plan()
+    only = replace(plan.configuration.engine, image_architectures=("amd64",))
+    amd = {**ARM, "values": ["amd64"]}
+    assert all(amd in term for term in terms(configured(engine=only)))
+    assert STANDS_ARM not in tolerations(configured(in_cluster(), engine=only), make_inventory(make_node()))
 
 
 def test_nodes_that_are_divided_lend_no_labels() -> None:

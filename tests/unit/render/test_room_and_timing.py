@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.errors import UnrenderableError
 from inferplan.domain.model import Checkpoint, Quantization
+from inferplan.domain.operation import Deploy, ModelCache
 from inferplan.domain.plan import Plan
 from inferplan.domain.units import GIB
 from inferplan.render.refusals import plan_faults
@@ -20,6 +25,7 @@ from tests.unit.render.plans import (
     container,
     environment,
     in_cluster,
+    make_deploy,
     make_inventory,
     make_node,
     placed,
@@ -67,6 +73,90 @@ def test_a_quarter_of_large_weights_is_asked_for_and_shared_memory_for_parallel_
     pod = pod_spec(rendered(in_cluster(plan), inventory=make_inventory()))
     assert {"name": "shared-memory", "emptyDir": {"medium": "Memory", "sizeLimit": "4096Mi"}} in pod["volumes"]
     assert {"name": "shared-memory", "mountPath": "/dev/shm"} in pod["containers"][0]["volumeMounts"]  # noqa: S108
+
+
+def disk(plan: Plan, deploy: Deploy | None = None, *nodes: GpuNode) -> tuple[str | None, dict[str, Any]]:
+    """What the pod asks for of the node's own disk, and the limits of its volumes."""
+    pod = pod_spec(rendered(plan, deploy, inventory=Inventory(nodes, "test") if nodes else None))
+    asked = pod["containers"][0]["resources"]["requests"].get("ephemeral-storage")
+    limits = {volume["name"]: volume.get("emptyDir", {}).get("sizeLimit") for volume in pod["volumes"]}
+    return asked, limits
+
+
+CACHED = make_deploy(model_cache=ModelCache("weights"))
+REST_MIB = (8 + 4 + 1) * 1024
+"""Caches, /tmp and what is written beside the volumes."""
+
+
+def test_a_pod_asks_for_the_disk_that_its_weights_take() -> None:
+    weights_mib = math.ceil((14e9 * 1.1 + GIB) / MIB)  # what lies beside the weights, and a tenth
+    asked, limits = disk(with_weights(14e9))
+    assert asked == f"{weights_mib + REST_MIB}Mi"
+    assert limits == {"weights": f"{weights_mib}Mi", "home": "8192Mi", "tmp": "4096Mi"}
+
+
+def test_weights_on_a_volume_take_nothing_of_the_nodes_disk() -> None:
+    asked, limits = disk(with_weights(14e9), CACHED)
+    assert asked == f"{REST_MIB}Mi"
+    assert limits == {"weights": None, "home": "8192Mi", "tmp": "4096Mi"}
+
+
+def test_weights_that_are_quantized_while_loading_take_disk_in_16_bit() -> None:
+    made = Checkpoint("a/b", "fp8_online", Quantization.FP8, made_while_loading=True)
+    plan = configured(model=make_model(params_total=7_000_000_000), checkpoint=made)
+    assert disk(plan)[1]["weights"] == f"{math.ceil((14e9 * 1.1 + GIB) / MIB)}Mi"
+
+
+def test_replicas_on_one_node_share_its_disk_and_are_told_if_it_is_too_small() -> None:
+    plan = in_cluster(with_weights(14e9))
+    large, small = make_node(disk_allocatable_bytes=80 * GIB), make_node(name="b", disk_allocatable_bytes=20 * GIB)
+    needed = disk(plan)[0]
+    assert disk(plan, None, large)[0] == needed
+    assert caution(plan, large) == ""
+    # eight replicas of one GPU each: a tenth of the eight's need is there for one
+    many = configured(plan, replicas=16)
+    assert disk(many, None, large)[0] == f"{10 * 1024}Mi"
+    assert "which has 10 GiB for it: name a modelCacheRef" in caution(many, large)
+    # a pod goes where it fits, and the node where it does not is told
+    assert disk(plan, None, large, small)[0] == needed
+    assert "which has 20 GiB for it" in caution(plan, large, small)
+
+
+def test_nodes_that_say_nothing_of_their_disk_are_asked_for_none() -> None:
+    asked, limits = disk(in_cluster(with_weights(14e9)), None, make_node())
+    assert asked is None  # the scheduler would find nothing of it on any node
+    assert limits["weights"] is not None
+
+
+def caution(plan: Plan, *nodes: GpuNode, deploy: Deploy | None = None) -> str:
+    """What the objects warn of, beside the token that the model asks for."""
+    found = rendered(plan, deploy, inventory=Inventory(nodes, "test") if nodes else None)["Deployment"]
+    said: str = found.body["metadata"]["annotations"]["inferplan.dev/caution"]
+    return said.rpartition("meta-llama/Llama-2-7b-chat-hf is gated")[0].removesuffix("; ")
+
+
+def test_large_weights_ask_for_a_volume_that_outlives_the_pod() -> None:
+    assert caution(with_weights(99e9)) == ""
+    said = caution(with_weights(690e9))
+    assert said == "weights of 690 GB are fetched to the node's own disk at every start: name a modelCacheRef"
+    assert caution(with_weights(690e9), deploy=CACHED) == ""
+
+
+def test_compiled_graphs_lie_beside_the_weights_where_that_volume_can_be_written_to() -> None:
+    def cache(plan: Plan, deploy: Deploy | None = None) -> str:
+        return str(environment(rendered(plan, deploy))["VLLM_CACHE_ROOT"])
+
+    plan = make_plan()
+    assert cache(plan) == "/home/inference/.cache/vllm"
+    assert cache(plan, make_deploy(model_cache=ModelCache("weights", offline=True))) == "/home/inference/.cache/vllm"
+    beside = cache(plan, CACHED)
+    assert re.fullmatch(r"/models/vllm-cache/0\.33\.0-[0-9a-f]{12}", beside)
+    # one for every configuration, whatever it costs and how often it runs
+    assert cache(configured(max_model_len=4096), CACHED) != beside
+    assert cache(configured(replicas=7), CACHED) == beside
+    # what is linked in place stays in the pod
+    for name in ("DG_JIT_CACHE_DIR", "HF_MODULES_CACHE"):
+        assert environment(rendered(plan, CACHED))[name].startswith("/home/inference/")
 
 
 def offloading(cpu_gib: int, kv_gib: int, tp_size: int = 1) -> Plan:

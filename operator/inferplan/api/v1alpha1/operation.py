@@ -79,7 +79,12 @@ class BatchFiles(SpecModel):
         ),
     )
     output: FilePath = Field(
-        default="answers.jsonl", description="File of answers, a path inside the volume; one JSON object a line."
+        default="answers.jsonl",
+        description=(
+            "File of answers, a path inside the volume; one JSON object a line. It appears, or replaces the one from"
+            " before, when it is whole; until then what is answered is kept beside it, and a run that was cut short"
+            " goes on from there."
+        ),
     )
 
 
@@ -116,11 +121,18 @@ class Deploy(SpecModel):
     )
     pod_template: PodTemplate | None = Field(default=None, description="Safe additions to the pods.")
     model_cache_ref: LocalReference | None = Field(
-        default=None, description="PersistentVolumeClaim that holds the weights."
+        default=None,
+        description=(
+            "PersistentVolumeClaim that holds the weights, and what the engine compiles for them unless modelAccess is"
+            " Cache. Absent: each pod fetches the weights to its node's own disk whenever it starts."
+        ),
     )
     model_access: Relaxed[ModelAccess] = Field(
         default=ModelAccess.HUB,
-        description="Hub: pods fetch what the volume lacks. Cache: the volume holds everything, nothing is fetched.",
+        description=(
+            "Hub: pods fetch what the volume lacks. Cache: the volume holds everything, at the commit that the objects"
+            " name in inferplan.dev/model-revision; nothing is fetched or written."
+        ),
     )
     token_secret_ref: SecretReference | None = Field(
         default=None, description="Secret with the Hugging Face token, for gated models."

@@ -16,7 +16,11 @@ PUE_PATTERN = r"^[1-9]([.][0-9]{1,3})?$"
 SHARE_PATTERN = r"^(0[.]([1-9][0-9]{0,3}|0[1-9][0-9]{0,2}|00[1-9][0-9]?|000[1-9])|1([.]0{1,4})?)$"
 NAME_PATTERN = r"^[a-z]([-a-z0-9]{0,50}[a-z0-9])?$"
 REPOSITORY_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]*(/[A-Za-z0-9][A-Za-z0-9._-]*)+$"
-CRON_PATTERN = r"^(@[a-z]+|([-0-9A-Za-z*/,?]+ ){4}[-0-9A-Za-z*/,?]+)$"
+CRON_PATTERN = (
+    r"^(@(yearly|annually|monthly|weekly|daily|midnight|hourly)|@every ([0-9]*[.]?[0-9]+[.]?(h|ms|m|s))+"
+    r"| *([-0-9A-Za-z*/,?]+ +){4}[-0-9A-Za-z*/,?]+ *)$"
+)
+TIME_ZONE_PATTERN = r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"
 IMAGE_PATTERN = r"^[a-z0-9][-a-zA-Z0-9._/:@]*$"
 VERSION_PATTERN = r"^[0-9][-0-9A-Za-z._+]*$"
 FILE_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9._-]*(/[A-Za-z0-9_][A-Za-z0-9._-]*)*$"
@@ -29,7 +33,8 @@ PATTERN_HINTS: dict[str, str] = {
     SHARE_PATTERN: 'a share above 0 and up to 1 in quotes, with four digits at most, for example "0.95"',
     NAME_PATTERN: "at most 52 lower-case letters, digits and dashes, a letter first",
     REPOSITORY_PATTERN: "a repository such as Qwen/Qwen3-8B",
-    CRON_PATTERN: 'five cron fields, for example "0 2 * * *"',
+    CRON_PATTERN: 'five cron fields, for example "0 2 * * *", or a word such as @daily',
+    TIME_ZONE_PATTERN: "a name of the tz database, such as Europe/Berlin",
     IMAGE_PATTERN: "an image such as registry.example.com/vllm:v0.33.0",
     MINIMUM_PATTERN: 'a level such as Good, or a benchmark with a score such as "maker_mmlu_pro: 65"',
     FILE_PATTERN: "a path inside the volume, such as runs/items.jsonl",

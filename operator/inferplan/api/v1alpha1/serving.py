@@ -39,7 +39,7 @@ class Engine(SpecModel):
 
     allow: Annotated[tuple[Relaxed[EngineName], ...], Field(strict=False, min_length=1, max_length=2)] = Field(
         default=(EngineName.VLLM,),
-        description="Engines that may be used. TGI is in maintenance mode: only where it is named.",
+        description="Engines that may be used. TGI is archived since March 2026: used only where it is named.",
     )
     version: Annotated[str, Field(max_length=32, pattern=VERSION_PATTERN)] | None = Field(
         default=None, description="Version of the engine; absent: the catalog's."

@@ -11,6 +11,7 @@ from inferplan.api.v1alpha1.scalars import (
     CRON_PATTERN,
     MAXIMUM_LOAD,
     MAXIMUM_TOKENS,
+    TIME_ZONE_PATTERN,
     Amount,
     Milliseconds,
     Relaxed,
@@ -65,18 +66,43 @@ class OutputLengths(SpecModel):
     )
 
 
+def _cron_fields() -> str:
+    """Write the regular expression of five cron fields whose numbers exist (names are looked up when it is read)."""
+    name = "[A-Za-z]{3}"
+    numbers = ("[0-5]?[0-9]", "([01]?[0-9]|2[0-3])", "([12][0-9]|3[01]|[1-9])", "(1[0-2]|[1-9])", "[0-6]")
+    values = [f"0*{number}" for number in numbers[:3]] + [f"(0*{number}|{name})" for number in numbers[3:]]
+    entries = [f"([*?]|{value}(-{value})?)(/0*[1-9][0-9]*)?" for value in values]
+    return f"^ *{' +'.join(f'{entry}(,{entry})*' for entry in entries)} *$"
+
+
 class Schedule(SpecModel):
     """When a batch run starts, for runs outside busy hours."""
 
-    cron: Annotated[str, Field(max_length=100, pattern=CRON_PATTERN)] = Field(
-        description='Start of the run in five cron fields, for example "0 2 * * *".'
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            Rule(
+                f"self.cron.startsWith('@') || self.cron.matches('{_cron_fields()}')",
+                "cron takes minute 0-59, hour 0-23, day of month 1-31, month 1-12 or JAN-DEC,"
+                " day of week 0-6 or SUN-SAT (Sunday is 0), and steps of at least 1",
+            ),
+        )
     )
-    time_zone: Annotated[str, Field(min_length=1, max_length=64)] = Field(
+
+    cron: Annotated[str, Field(min_length=1, max_length=100, json_schema_extra={"pattern": CRON_PATTERN})] = Field(
+        description=(
+            "Start of the run as a CronJob of Kubernetes has it: minute, hour, day of month, month and day of week, for"
+            ' example "0 2 * * MON-FRI"; or @hourly, @daily, @weekly, @monthly, @yearly, or @every with a duration.'
+        )
+    )
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=TIME_ZONE_PATTERN)] = Field(
         default="Etc/UTC", description="Time zone of the cron fields, as in the tz database."
     )
     window_minutes: Annotated[int, Field(ge=1, le=10_080)] | None = Field(
         default=None,
-        description="How long the window lasts; the run must end within it. Absent: the deadline.",
+        description=(
+            "How long the window lasts; the run must end within it, and the next one starts after it."
+            " Absent: the deadline."
+        ),
     )
 
 

@@ -76,7 +76,9 @@ class Engine(Sourced):
     version: str
     image: str
     min_compute_capability: Count
+    max_compute_capability: Count | None = None
     bfloat16_min_compute_capability: Count
+    image_architectures: list[Literal["amd64", "arm64"]] = Field(min_length=1)
     vendors: list[str]
     architectures: list[str] | None = None
     memory_fraction: float = Field(gt=0, le=1)
@@ -107,5 +109,7 @@ class Engine(Sourced):
             chosen_only_on_request=self.chosen_only_on_request,
             notes=tuple(self.notes),
             bfloat16_min_compute_capability=self.bfloat16_min_compute_capability,
+            max_compute_capability=self.max_compute_capability,
+            image_architectures=tuple(self.image_architectures),
             sources=self.domain_sources(),
         )

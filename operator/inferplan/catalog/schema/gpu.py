@@ -36,6 +36,7 @@ class Gpu(Sourced):
     tdp_w: Count
     node_sizes: list[Positive] = Field(min_length=1)
     product_labels: list[Name]
+    host_architecture: Literal["amd64", "arm64"] = "amd64"
     aliases: list[Name] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     peak_flops_per_s: dict[Literal["float32", "float16", "bfloat16", "fp8", "int8", "fp4"], Rate]
@@ -68,4 +69,5 @@ class Gpu(Sourced):
             aliases=tuple(self.aliases),
             notes=tuple(self.notes),
             sources=self.domain_sources(),
+            host_architecture=self.host_architecture,
         )

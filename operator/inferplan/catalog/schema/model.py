@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from inferplan.catalog.schema.base import Amount, Count, Date, Name, Positive, Record, Sourced
 from inferplan.domain import model
+
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+"""A commit of a repository, whole: a short one is no name that stays."""
 
 
 class Attention(Record):
@@ -21,6 +24,8 @@ class Attention(Record):
     window_tokens: Positive | None = None
     latent_values_per_token: Count = 0
     state_bytes_per_sequence: Count = 0
+    replicated_params: Count = 0
+    absorbed_params: Count = 0
 
     def to_domain(self) -> model.AttentionLayers:
         """Convert."""
@@ -33,6 +38,8 @@ class Attention(Record):
             self.window_tokens,
             self.latent_values_per_token,
             self.state_bytes_per_sequence,
+            self.replicated_params,
+            self.absorbed_params,
         )
 
 
@@ -53,13 +60,49 @@ class Experts(Record):
         return model.MixtureOfExperts(**self.model_dump())
 
 
+class Stored(Record):
+    """Weights that a checkpoint stores in another width than its method's."""
+
+    part: Literal["embedding", "head", "attention", "dense", "shared", "routed"]
+    weight_bits: float = Field(gt=0, le=32)
+    params: Positive | None = None
+
+    def to_domain(self) -> model.StoredPart:
+        """Convert."""
+        return model.StoredPart(model.WeightPart(self.part), self.weight_bits, self.params)
+
+
 class Weights(Record):
     """A checkpoint that can be downloaded."""
 
     repository: Name
     method: str
-    revision: str | None = None
+    revision: Commit | None = None
     verified: bool = True
+    stored_parts: list[Stored] = Field(default_factory=list)
+    weights_band_percent: float = Field(default=model.WEIGHTS_BAND_PERCENT, ge=model.WEIGHTS_BAND_PERCENT, le=100)
+    weights_band_reason: str = ""
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        """A band wider than the usual one needs its reason."""
+        if (self.weights_band_percent > model.WEIGHTS_BAND_PERCENT) != bool(self.weights_band_reason):
+            message = "weights_band_reason: say why the band is wider than the usual one, and only then"
+            raise ValueError(message)
+        return self
+
+    def to_domain(self, quantizations: dict[str, model.Quantization]) -> model.Checkpoint:
+        """Convert; ``quantizations`` names the weight format of every method."""
+        return model.Checkpoint(
+            repository=self.repository,
+            method=self.method,
+            quantization=quantizations[self.method],
+            revision=self.revision,
+            verified=self.verified,
+            stored_parts=tuple(part.to_domain() for part in self.stored_parts),
+            weights_band_percent=self.weights_band_percent,
+            weights_band_reason=self.weights_band_reason,
+        )
 
 
 class Score(Record):
@@ -97,7 +140,9 @@ class Model(Sourced):
     license: str
     gated: bool | None = None
     refuses_float16: bool = False
-    extra_params: Count = 0
+    vision_params: Count = 0
+    image_tokens: Count = 0
+    rotary_positions: Positive | None = None
     mtp_layers: Count = 0
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
@@ -130,15 +175,14 @@ class Model(Sourced):
             native_dtype=model.Dtype(self.native_dtype),
             license=self.license,
             gated=self.gated,
-            checkpoints=tuple(
-                model.Checkpoint(c.repository, c.method, quantizations[c.method], c.revision, c.verified)
-                for c in self.checkpoints
-            ),
+            checkpoints=tuple(checkpoint.to_domain(quantizations) for checkpoint in self.checkpoints),
             scores=tuple(score.to_domain() for score in self.scores),
             aliases=tuple(self.aliases),
             same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
-            extra_params=self.extra_params,
+            vision_params=self.vision_params,
+            image_tokens=self.image_tokens,
+            rotary_positions=self.rotary_positions,
             mtp_layers=self.mtp_layers,
             not_sizable=self.not_sizable,
             notes=tuple(self.notes),
