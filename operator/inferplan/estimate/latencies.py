@@ -66,6 +66,7 @@ def latencies(
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
     luck_s, short = _prompt_luck(load, prompt, serving, output)
     random_slots = load.kind is LoadKind.OPEN_LOOP
+    most = np.minimum(slots, np.asarray(load.users, dtype=np.float64)) if load.kind is LoadKind.CLOSED_LOOP else slots
     expected, conservative = serving.slots.expected, serving.slots.conservative
     without_s = (ttft_mean - expected.mean_s) * ttft_high + conservative.mean_s
     queueing: dict[int, Floats] = {}
@@ -74,7 +75,7 @@ def latencies(
     e2e: dict[int, Floats] = {}
     e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
     for q in PERCENTILES:
-        longer_output = length_quantile(load.osl_mean, load.osl_p95, q) - load.osl_mean
+        longer_output = np.maximum(length_quantile(load.osl_mean, load.osl_p95, q), 1.0) - output
         parts = [
             longer_prompt_s(table, load, step, prompt, slots, q),
             _excess(serving.prompt_wait_s, serving.prompt_busy, q),
@@ -87,7 +88,7 @@ def latencies(
         queueing[q] = np.maximum(joint_quantile(without_s, *at_most) - ttft[q] * ttft_high, 0.0)
         tpot[q] = serving.tpot_s
         if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
-            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
+            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, most), serving.met)
             tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
         crowding, unlucky = tpot[q] - serving.tpot_s, NORMAL_QUANTILE[q] * luck_s
         tpot[q] = joint_quantile(serving.tpot_s, crowding, unlucky * short)
