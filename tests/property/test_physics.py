@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import numpy as np
 import pytest
@@ -56,7 +57,7 @@ def with_stages(stages: int) -> ReplicaTable:
     return replace(table, granted_bytes=np.full(len(rows), PLENTY))
 
 
-def load_of(kind: LoadKind, amount: float, task: Task = Task.GENERATION, **overrides: float) -> ReplicaLoad:
+def load_of(kind: LoadKind, amount: float, task: Task = Task.GENERATION, **overrides: Any) -> ReplicaLoad:
     base = ReplicaLoad(
         kind=kind,
         task=task,
@@ -73,7 +74,7 @@ def load_of(kind: LoadKind, amount: float, task: Task = Task.GENERATION, **overr
         max_num_seqs=64.0,
         max_model_len=1_000_000,
     )
-    return replace(base, **overrides)  # type: ignore[arg-type]
+    return replace(base, **overrides)
 
 
 def statistics(found: Quantiles) -> dict[int | None, NDArray[np.float64]]:
@@ -127,7 +128,7 @@ def test_stages_never_make_one_user_faster(stages: int, prompt: float) -> None:
 @pytest.mark.parametrize(("prompt", "output"), [(50.0, 500.0), (1_000.0, 200.0), (8_000.0, 20.0)])
 def test_a_pipeline_serves_no_more_than_as_many_replicas(stages: int, prompt: float, output: float) -> None:
     """Each of which would have the layers of all stages, and its share of the sequences."""
-    lengths = {"isl_mean": prompt, "isl_p95": prompt, "osl_mean": output, "osl_p95": output}
+    lengths: dict[str, Any] = {"isl_mean": prompt, "isl_p95": prompt, "osl_mean": output, "osl_p95": output}
     for slots in (1.0, 8.0, 64.0, 512.0):
         spread = saturation(with_stages(stages), load_of(LoadKind.OPEN_LOOP, 1.0, max_num_seqs=slots, **lengths))
         share = max(slots / stages, 1.0)
@@ -139,7 +140,7 @@ def test_a_pipeline_serves_no_more_than_as_many_replicas(stages: int, prompt: fl
 @pytest.mark.parametrize("stages", [2, 4])
 def test_a_full_pipeline_serves_nearly_as_much_as_as_many_replicas(stages: int) -> None:
     """Throughput is what stages are for: what is lost are hops, uneven batches and the LM head of the last stage."""
-    lengths = {"isl_mean": 100.0, "isl_p95": 100.0, "osl_mean": 500.0, "osl_p95": 500.0}
+    lengths: dict[str, Any] = {"isl_mean": 100.0, "isl_p95": 100.0, "osl_mean": 500.0, "osl_p95": 500.0}
     spread = saturation(with_stages(stages), load_of(LoadKind.OPEN_LOOP, 1.0, max_num_seqs=256.0, **lengths))
     one = saturation(with_stages(1), load_of(LoadKind.OPEN_LOOP, 1.0, max_num_seqs=256.0 / stages, **lengths))
     assert np.median(spread / (stages * one)) > 0.6
@@ -166,7 +167,7 @@ def test_a_longer_p95_never_shortens_what_is_judged(percentile: int) -> None:
         for tail in (1.0, 1.5, 3.0, 3.86, 3.87, 3.9, 6.0, 12.0, 19.9, 20.1, 33.0, 1_000.0):
             load = load_of(kind, amount, isl_mean=600.0, isl_p95=600.0 * tail, osl_mean=100.0, osl_p95=100.0 * tail)
             found = predict(rows, replace(load, max_num_seqs=2.0))
-            now = {"ttft": found.ttft_at_most(percentile), "e2e": found.e2e_at_most(percentile)}
+            now = {"ttft": found.ttft_at_most.at(percentile), "e2e": found.e2e_at_most.at(percentile)}
             for metric, values in now.items():
                 if metric in before:
                     assert np.all(values * (1 + 2e-3) >= before[metric]), (metric, kind, tail)
