@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from decimal import Decimal
 
+from inferplan.domain.attention import AttentionKernel
 from inferplan.domain.hardware import GpuSpec, Terms
 from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMethod, Source
 
@@ -21,8 +22,8 @@ class EngineSpec:
         ``architectures[0]`` values of config.json that it runs; None = all of the catalog.
     memory_fraction
         Share of the GPU's total memory that we let it take (vLLM ``--gpu-memory-utilization``).
-    kv_dtypes
-        KV-cache type to lowest compute capability.
+    attention_kernels
+        In the order in which it tries them.
     chosen_only_on_request
         The planner never picks it by itself (an engine in maintenance mode).
     """
@@ -35,7 +36,7 @@ class EngineSpec:
     vendors: tuple[str, ...]
     architectures: tuple[str, ...] | None
     memory_fraction: float
-    kv_dtypes: tuple[tuple[Dtype, int], ...]
+    attention_kernels: tuple[AttentionKernel, ...]
     kv_block_tokens: int
     supports_pipeline: bool
     supports_classification: bool
@@ -46,6 +47,8 @@ class EngineSpec:
     bfloat16_min_compute_capability: int = 80
     max_num_seqs: int | None = None
     """Limit of running sequences that it is started with; None = its default."""
+    text_only: bool = True
+    """Started so that a model that could takes no images and no video."""
     eager: bool = False
     """Started without CUDA graphs."""
     serves: bool = True

@@ -182,10 +182,12 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     full = of_weights["full"] * kv_bytes * heads / pp_ + latent
     window = of_weights["window"] * kv_bytes * heads / pp_
     block = np.array([float(e.kv_block_tokens) for e in engines])[engine]
-    batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
+    items = [[0.0 if e.text_only else float(model.multimodal_item_tokens) for model, _ in weights] for e in engines]
+    budget = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
+    batched = np.maximum(budget, np.array(items)[engine, weight])
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] - of_gpus["hidden"]
-    by_default = np.where(batched > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
+    by_default = np.where(budget > SMALL_BATCH_TOKENS, LARGE_GPU_SEQUENCES, SMALL_GPU_SEQUENCES)
     limits = np.array([np.nan if e.max_num_seqs is None else float(e.max_num_seqs) for e in engines])[engine]
     sequences = np.where(np.isnan(limits), by_default, np.minimum(limits, LARGE_GPU_SEQUENCES))
     pooling = of_weights["classifier"]
@@ -290,7 +292,7 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "kv_heads": layout.kv_heads,
             "attention_flop": 4.0 * model.attention_heads * model.head_dim * attending,
             "window_attention_flop": 4.0 * model.attention_heads * model.head_dim * windowed,
-            "vision": 1.0 if "ConditionalGeneration" in model.architecture else 0.0,
+            "vision": float(model.multimodal),
             "classifier": 1.0 if model.task.value == "Classification" else 0.0,
         }
         for name, value in row.items():

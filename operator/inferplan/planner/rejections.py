@@ -48,7 +48,7 @@ def _shape_rejection(filtered: Filtered, index: int) -> Rejection:
         limit=None if np.isnan(limit) else limit,
         actual=None if np.isnan(actual) else actual,
         unit=filtered.units[index],
-        detail=filtered.details.get(row, ""),
+        detail=filtered.words(row),
     )
 
 

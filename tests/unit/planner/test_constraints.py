@@ -8,44 +8,27 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from inferplan.domain.deployment import EngineSpec
-from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import Checkpoint, ModelSpec, Quantization, QuantizationMethod, Task
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode
 from inferplan.domain.scenario import HardwarePolicy, Lossy, ModelPolicy, Pin, QualityPolicy, Scenario
 from inferplan.planner import constraints
-from inferplan.planner.candidates import ShapeTable, Weights, build_shapes
+from inferplan.planner.candidates import Weights
 from inferplan.planner.constraints import Finding
 from inferplan.planner.supply import MarketSupply, NoSupply
 from tests.builders import (
     ELO,
-    make_catalog,
-    make_engine,
     make_gpu,
     make_method,
-    make_mixtral,
     make_model,
     make_offering,
     make_scenario,
-    make_t4,
+    make_shapes,
 )
 
 
 def weights(model: ModelSpec | None = None, method: QuantizationMethod | None = None) -> Weights:
     chosen, how = model or make_model(), method or make_method()
     return Weights(chosen, chosen.checkpoints[0], how)
-
-
-def shapes(
-    model: ModelSpec | None = None,
-    gpu: GpuSpec | None = None,
-    engine: EngineSpec | None = None,
-    method: QuantizationMethod | None = None,
-) -> ShapeTable:
-    chosen, device, runs = model or make_model(), gpu or make_gpu(), engine or make_engine()
-    methods = (method,) if method else make_catalog().methods
-    catalog = make_catalog(models=(chosen,), gpus=(device,), engines=(runs,), methods=methods)
-    return build_shapes(catalog, catalog.models, catalog.engines)
 
 
 def test_every_reason_is_documented() -> None:
@@ -114,16 +97,6 @@ def test_a_pinned_format_that_nobody_publishes_is_said_with_what_there_is() -> N
     assert constraints.pinned_checkpoint([weights()], Pin(quantization=Quantization.INT8)) == [None]
 
 
-def test_a_verdict_tells_numbers_only_where_they_are_the_reason() -> None:
-    tgi_only = make_method(id="eetq", engines=("tgi",), min_compute_capability=75)
-    elsewhere = constraints.quantization_runs(
-        shapes(model=make_model(checkpoints=(Checkpoint("a/b", "eetq", Quantization.INT8),)), method=tgi_only)
-    )
-    assert elsewhere.fails.all()
-    assert elsewhere.actual is not None
-    assert np.isnan(elsewhere.actual).all()
-
-
 def test_a_lossy_format_is_turned_down_where_loss_is_to_be_avoided() -> None:
     awq = make_method(
         id="awq", quantization=Quantization.INT4, recovery_percent=((0.0, 90.4), (6.0, 97.73), (60.0, 98.9))
@@ -166,48 +139,17 @@ def test_gpus_are_turned_down() -> None:
     assert gpu_findings(make_scenario(), NoSupply("Cluster"))[2] is not None
 
 
-def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4() -> None:
-    volta = make_gpu(id="v100-16gb", compute_capability=70)
-    assert constraints.engine_runs_it(shapes(gpu=volta)).fails.all()
-    gemma = make_mixtral(refuses_float16=True)
-    assert constraints.engine_runs_it(shapes(gemma, make_t4())).fails.all()
-    assert not constraints.engine_runs_it(shapes(make_mixtral(), make_t4())).fails.all()
-
-
-def test_an_engine_runs_only_its_architectures_and_tasks() -> None:
-    assert constraints.engine_runs_it(shapes(engine=make_engine(architectures=("Other",)))).fails.all()
-    classifier = make_model(task=Task.CLASSIFICATION)
-    assert constraints.engine_runs_it(shapes(classifier, engine=make_engine(supports_classification=False))).fails.all()
-    table = shapes(engine=make_engine(supports_pipeline=False))
-    assert (constraints.engine_runs_it(table).fails == (table.pp > 1)).all()
-
-
-def test_a_format_without_a_kernel_on_the_gpu_is_refused() -> None:
-    mxfp4 = make_method(id="fp16", min_compute_capability=80)
-    verdict = constraints.quantization_runs(shapes(gpu=make_t4(), method=mxfp4))
-    assert verdict.fails.all()
-    assert verdict.limit is not None
-    assert verdict.actual is not None
-    assert (verdict.limit[0], verdict.actual[0]) == (8.0, 7.5)
-
-
-def test_fp8_kv_cache_is_not_to_be_had_on_a_t4() -> None:
-    table = shapes(gpu=make_t4())
-    assert (constraints.kv_dtype_runs(table).fails == (table.kv > 0)).all()
-    assert not constraints.kv_dtype_runs(shapes()).fails.any()
-
-
 def test_tensor_parallelism_divides_heads_and_quantization_groups() -> None:
     odd = make_model(attention_heads=40, kv_heads=40)  # 40 heads do not split into 16
-    table = shapes(odd)
+    table = make_shapes(odd)
     assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {16}
     # Qwen2.5-72B: 29568 = 231 x 128, which no split of groups of 128 survives
     wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
     groups = make_method(group_size=128)
-    table = shapes(wide, method=groups)
+    table = make_shapes(wide, method=groups)
     assert set(np.unique(table.tp[constraints.tp_divides(table).fails])) == {2, 4, 8, 16}
 
 
 def test_tensor_parallelism_stays_in_the_machine() -> None:
-    table = shapes(gpu=make_gpu(node_sizes=(1, 2, 4)))
+    table = make_shapes(gpu=make_gpu(node_sizes=(1, 2, 4)))
     assert set(np.unique(table.tp[constraints.tp_in_machine(table).fails])) == {8, 16}

@@ -42,7 +42,7 @@ def test_a_server_of_vllm_gets_exactly_these_words() -> None:
         "--tensor-parallel-size=1",
         "--pipeline-parallel-size=1",
         "--dtype=float16",
-        "--kv-cache-dtype=auto",
+        "--kv-cache-dtype=float16",
         "--shutdown-timeout=30",
         "--disable-access-log-for-endpoints=/health,/metrics,/ping",
     ]

@@ -60,6 +60,20 @@ class Weights(Record):
     method: str
     revision: str | None = None
     verified: bool = True
+    kv_cache_dtype: Literal["fp8"] | None = None
+    min_compute_capability: Positive | None = None
+
+    def to_domain(self, quantizations: dict[str, model.Quantization]) -> model.Checkpoint:
+        """Convert; ``quantizations`` names the weight format of every method."""
+        return model.Checkpoint(
+            repository=self.repository,
+            method=self.method,
+            quantization=quantizations[self.method],
+            revision=self.revision,
+            verified=self.verified,
+            kv_cache_dtype=None if self.kv_cache_dtype is None else model.Dtype(self.kv_cache_dtype),
+            min_compute_capability=self.min_compute_capability,
+        )
 
 
 class Score(Record):
@@ -97,6 +111,10 @@ class Model(Sourced):
     license: str
     gated: bool | None = None
     refuses_float16: bool = False
+    attention_sinks: bool = False
+    sparse_attention: bool = False
+    image_prefix: bool = False
+    multimodal_item_tokens: Count = 0
     extra_params: Count = 0
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
@@ -129,14 +147,15 @@ class Model(Sourced):
             native_dtype=model.Dtype(self.native_dtype),
             license=self.license,
             gated=self.gated,
-            checkpoints=tuple(
-                model.Checkpoint(c.repository, c.method, quantizations[c.method], c.revision, c.verified)
-                for c in self.checkpoints
-            ),
+            checkpoints=tuple(checkpoint.to_domain(quantizations) for checkpoint in self.checkpoints),
             scores=tuple(score.to_domain() for score in self.scores),
             aliases=tuple(self.aliases),
             same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
+            attention_sinks=self.attention_sinks,
+            sparse_attention=self.sparse_attention,
+            image_prefix=self.image_prefix,
+            multimodal_item_tokens=self.multimodal_item_tokens,
             extra_params=self.extra_params,
             not_sizable=self.not_sizable,
             notes=tuple(self.notes),
