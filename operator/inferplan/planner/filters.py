@@ -246,7 +246,7 @@ def _pinned_shape(sieve: _Sieve, static: StaticTable, pin: Pin) -> None:
 
 
 def _cache_by_default(static: StaticTable) -> NDArray[np.bool_]:
-    """Rows with the KV-cache type that the checkpoint has by itself; with the other where the engine cannot read that."""
+    """Rows whose KV cache has the type that the checkpoint has by itself, or the other where the engine lacks that."""
     table = static.everything
     unread = table.own_cache & (static.code == static.reasons.index(ReasonCode.KV_DTYPE_UNSUPPORTED))
     types = len(table.kv_dtypes)  # the innermost axis of the table
