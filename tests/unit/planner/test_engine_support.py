@@ -12,10 +12,25 @@ from inferplan.domain.attention import attention_needs, find_kernel
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import AttentionLayers, Checkpoint, Dtype, LayerKind, ModelSpec, Quantization, Task
-from inferplan.domain.scenario import CustomModel
-from inferplan.planner import engine_support
+from inferplan.domain.scenario import CustomModel, HardwarePolicy
+from inferplan.planner import engine_support, filters
 from inferplan.planner.candidates import custom_model
-from tests.builders import make_engine, make_gpu, make_method, make_mixtral, make_model, make_shapes, make_t4
+from inferplan.planner.engine_support import Flags
+from inferplan.planner.field import make_field
+from inferplan.planner.filters import StaticTable, build_static
+from inferplan.planner.supply import MarketSupply
+from tests.builders import (
+    make_catalog,
+    make_engine,
+    make_gpu,
+    make_method,
+    make_mixtral,
+    make_model,
+    make_offering,
+    make_scenario,
+    make_shapes,
+    make_t4,
+)
 
 CATALOG = load_catalog(None)
 BF16, FP16, FP8 = Dtype.BFLOAT16, Dtype.FLOAT16, Dtype.FP8
@@ -191,3 +206,39 @@ def test_a_verdict_tells_numbers_only_where_they_are_the_reason() -> None:
     assert elsewhere.fails.all()
     assert elsewhere.actual is not None
     assert np.isnan(elsewhere.actual).all()
+
+
+# ── the KV-cache type that a checkpoint asks for ─────────────────────────────────────────────────────────────
+
+
+def asking(capability: int, engine: EngineSpec) -> tuple[StaticTable, Flags]:
+    """Shapes of a checkpoint that asks for an FP8 cache, and which of them a full pin may take."""
+    model = make_model(checkpoints=(replace(make_model().checkpoints[0], kv_cache_dtype=FP8),))
+    gpu = make_gpu(compute_capability=capability, node_sizes=(1,))
+    catalog = make_catalog(models=(model,), gpus=(gpu,), engines=(engine,))
+    static = build_static(catalog, catalog.models, catalog.engines)
+    return static, filters._cache_by_default(static)
+
+
+def test_a_checkpoint_that_asks_for_an_fp8_cache_has_that_one_as_its_own() -> None:
+    static, chosen = asking(80, make_engine())
+    assert (static.everything.own_cache == (static.everything.kv == 1)).all()
+    assert (chosen == static.everything.own_cache).all()
+
+
+def test_where_the_engine_cannot_read_the_cache_that_is_asked_for_a_full_pin_takes_the_other() -> None:
+    static, chosen = asking(75, make_engine())
+    runnable = static.code == -1
+    assert chosen[runnable].all()
+    assert (static.everything.kv[runnable] == 0).all()
+
+
+def test_a_cache_that_the_checkpoint_asks_for_is_no_loss_and_neither_is_sixteen_bit() -> None:
+    static, _ = asking(80, make_engine())
+    field = make_field(
+        make_scenario(), static.shapes, static.replica, MarketSupply([make_offering()], HardwarePolicy())
+    )
+    assert field.lossless.all()
+    plain = build_static(make_catalog(), (make_model(),), (make_engine(),))
+    field = make_field(make_scenario(), plain.shapes, plain.replica, MarketSupply([make_offering()], HardwarePolicy()))
+    assert (field.lossless == (plain.shapes.kv == 0)).all()
