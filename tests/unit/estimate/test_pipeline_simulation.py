@@ -74,8 +74,8 @@ def test_a_closed_loop_never_has_more_in_flight_than_people() -> None:
 
 
 def test_a_full_pool_puts_sequences_back_and_loses_no_token() -> None:
-    spare = kv_pool_tokens(FOUR) - 2_000.0
-    table = replace(FOUR, activations_bytes=FOUR.activations_bytes + spare * FOUR.kv_full_bytes_per_token)
+    spare = kv_pool_tokens(FOUR, 4096, 8.0) - 2_000.0
+    table = replace(FOUR, step_activations_bytes=FOUR.step_activations_bytes + spare * FOUR.kv_full_bytes_per_token)
     traffic = sent([600.0] * 3, [600.0] * 3)
     found, roomy = simulate(table, traffic, max_num_seqs=8), simulate(FOUR, traffic, max_num_seqs=8)
     assert found.preemptions >= 1
