@@ -109,6 +109,11 @@ e2e: $(READY) ## Tests against a real Kubernetes control plane; the first run bu
 	@echo "e2e: the definition, the chart, the operator and the demo on a real control plane"
 	@$(BIN)/pytest tests/e2e -m e2e $(PYTEST_ARGS)
 
+.PHONY: test-engine
+test-engine: $(READY) ## Put plans to vLLM's own code on simulated GPUs; the first run installs it (7 GB kept)
+	@echo "test-engine: the parser, the configuration and the attention kernels of the engine that is rendered"
+	@$(BIN)/pytest tests/engine -m engine $(PYTEST_ARGS)
+
 .PHONY: bench
 bench: $(READY) ## Measure the speed and the memory of planning
 	@$(BIN)/pytest tests/bench -m bench --capture=no $(PYTEST_ARGS)

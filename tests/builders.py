@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from inferplan.domain.attention import AttentionKernel
 from inferplan.domain.calibration import Calibration
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.deployment import EngineSpec
@@ -27,7 +28,9 @@ from inferplan.domain.model import (
 )
 from inferplan.domain.scenario import Lengths, LoadKind, Scenario, Slo, UseCase, Workload
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
+from inferplan.planner.candidates import ShapeTable, build_shapes
 
+SIXTEEN_BIT = (Dtype.FLOAT16, Dtype.BFLOAT16)
 ELO = "lmarena_text_elo_style_control"
 
 
@@ -162,7 +165,13 @@ def make_engine(**overrides: Any) -> EngineSpec:
         vendors=("nvidia",),
         architectures=None,
         memory_fraction=0.92,
-        kv_dtypes=((Dtype.FP8, 80),),
+        attention_kernels=(
+            AttentionKernel("FLASH_ATTN", 80, None, SIXTEEN_BIT, max_head_size=256),
+            AttentionKernel("FLASHINFER", 80, None, (Dtype.FP8,), head_sizes=(64, 128, 256)),
+            AttentionKernel("TRITON_ATTN", 75, None, SIXTEEN_BIT, sinks=True),
+            AttentionKernel("TRITON_MLA", 80, None, SIXTEEN_BIT, latent=True),
+            AttentionKernel("TRITON_MLA", 89, None, (Dtype.FP8,), latent=True),
+        ),
         kv_block_tokens=16,
         supports_pipeline=True,
         supports_classification=True,
@@ -257,3 +266,16 @@ def make_replicas(
         tp=nothing + tp,
         pp=nothing + 1,
     )
+
+
+def make_shapes(
+    model: ModelSpec | None = None,
+    gpu: GpuSpec | None = None,
+    engine: EngineSpec | None = None,
+    method: QuantizationMethod | None = None,
+) -> ShapeTable:
+    """All shapes of one model on one GPU with one engine."""
+    chosen, device, runs = model or make_model(), gpu or make_gpu(), engine or make_engine()
+    methods = (method,) if method else make_catalog().methods
+    catalog = make_catalog(models=(chosen,), gpus=(device,), engines=(runs,), methods=methods)
+    return build_shapes(catalog, catalog.models, catalog.engines)

@@ -228,6 +228,18 @@ REFUSED = {
         "task: Classification\n  workload: {outputTokens: {mean: 1, p95: 1}}"
     ),
     "choose either a tier or a pin: a pinned configuration has no tier": "select: {tier: Budget, pin: {replicas: 1}}",
+    "method DraftModel names the draft in model, and no other method has one": (
+        "select: {pin: {speculativeDecoding: {method: DraftModel, tokens: 3}}}"
+    ),
+    "maxNumSeqs must not exceed maxNumBatchedTokens: every running sequence takes a token of a step": (
+        "select: {pin: {maxNumSeqs: 512, maxNumBatchedTokens: 256}}"
+    ),
+    "TGI keeps neither weights nor KV cache in the machine's memory: leave cpuOffloadGib and kvOffloadGib out": (
+        "select: {pin: {engine: TGI, kvOffloadGib: 8}}"
+    ),
+    "TGI drafts with method Ngram only": (
+        "select: {pin: {engine: TGI, speculativeDecoding: {method: Mtp, tokens: 1}}}"
+    ),
     "name either base (a catalog model yours was fine-tuned from) or architecture, not both": (
         "model: {custom: {repository: a/b}}"
     ),

@@ -196,6 +196,30 @@ RULES = [
         {"select": {"pin": {"gpu": "l4"}}},
     ),
     Rule(
+        "spec.select.pin",
+        "maxNumSeqs must not exceed maxNumBatchedTokens: every running sequence takes a token of a step",
+        {"select": {"pin": {"maxNumSeqs": 512, "maxNumBatchedTokens": 256}}},
+        {"select": {"pin": {"maxNumSeqs": 256, "maxNumBatchedTokens": 256}}},
+    ),
+    Rule(
+        "spec.select.pin",
+        "TGI keeps neither weights nor KV cache in the machine's memory: leave cpuOffloadGib and kvOffloadGib out",
+        {"select": {"pin": {"engine": "TGI", "cpuOffloadGib": 8}}},
+        {"select": {"pin": {"engine": "vLLM", "cpuOffloadGib": 8, "kvOffloadGib": 8}}},
+    ),
+    Rule(
+        "spec.select.pin",
+        "TGI drafts with method Ngram only",
+        {"select": {"pin": {"engine": "TGI", "speculativeDecoding": {"method": "Mtp", "tokens": 1}}}},
+        {"select": {"pin": {"engine": "TGI", "speculativeDecoding": {"method": "Ngram", "tokens": 3}}}},
+    ),
+    Rule(
+        "spec.select.pin.speculativeDecoding",
+        "method DraftModel names the draft in model, and no other method has one",
+        {"select": {"pin": {"speculativeDecoding": {"method": "Ngram", "tokens": 3, "model": "Qwen/Qwen3-0.6B"}}}},
+        {"select": {"pin": {"speculativeDecoding": {"method": "DraftModel", "tokens": 3, "model": "Qwen/Qwen3-0.6B"}}}},
+    ),
+    Rule(
         "spec.autoscaling",
         "minReplicas must not exceed maxReplicas",
         {"autoscaling": {"minReplicas": 3, "maxReplicas": 2}},

@@ -110,7 +110,7 @@ class Matcher:
             method=names.method,
             engine=_set(engine, settings, launch, serves=load is not LoadType.STATIC_BATCH),
             gpu=names.gpu,
-            kv_dtype=_kv_dtype(run, launch, engine),
+            kv_dtype=_kv_dtype(run, launch, engine, names.model),
             tp=layout.tp,
             pp=layout.pp,
             replicas=layout.replicas,
@@ -188,23 +188,26 @@ def _smallest(names: _Names, settings: Settings) -> int:
     return tp
 
 
-def _kv_dtype(run: Run, launch: Launch, engine: EngineSpec) -> Dtype | None:
+def _kv_dtype(run: Run, launch: Launch, engine: EngineSpec, model: ModelSpec) -> Dtype | None:
     stated = run.kv_dtype.casefold()
-    assumed = not stated and (launch.kv_eight_bit or _kv_of_checkpoint(run, engine))
+    assumed = not stated and (launch.kv_eight_bit or _kv_of_checkpoint(run, engine, model))
     return Dtype.FP8 if "fp8" in stated or "e4m3" in stated or assumed else None
 
 
-def _kv_of_checkpoint(run: Run, engine: EngineSpec) -> bool:
+def _kv_of_checkpoint(run: Run, engine: EngineSpec, model: ModelSpec) -> bool:
     """Whether the engine takes an FP8 cache from the checkpoint.
 
     Notes
     -----
-    NVIDIA's FP8 and FP4 checkpoints ask for one (``kv_cache_quant_algo``), and since 0.14 vLLM heeds that where nothing
-    else is said (vllm-project/vllm#30785).
+    The catalog tells it of the checkpoints that it names; of NVIDIA's others in FP8 and FP4 it is taken for granted
+    (``kv_cache_quant_algo``). vLLM heeds it since 0.14 where nothing else is said (vllm-project/vllm#30785).
     """
     release = parts_of(run.engine_version)
     heeds = engine.id == "vllm" and release is not None and release >= EARLIER_THAN
-    return heeds and _NVIDIA_QUANTIZED.match(run.model) is not None
+    wanted = run.model.casefold()
+    named = next((c for c in model.checkpoints if c.repository.casefold() == wanted), None)
+    asks = _NVIDIA_QUANTIZED.match(run.model) is not None if named is None else named.kv_cache_dtype is Dtype.FP8
+    return heeds and asks
 
 
 _NVIDIA_QUANTIZED = re.compile(r"nvidia/.*(?:FP8|FP4)", re.IGNORECASE)

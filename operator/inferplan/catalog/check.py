@@ -78,6 +78,8 @@ def _model(model: Model, where: str) -> Iterator[Fault]:
     embedding = model.vocab_size * model.hidden_size * (1 if model.tie_word_embeddings else 2)
     if embedding > model.params_total:
         yield Fault(where, f"its embedding alone has {embedding:,} parameters, more than params_total")
+    if model.image_prefix and not model.multimodal_item_tokens:
+        yield Fault(where, "image_prefix without multimodal_item_tokens", "a step has to hold the largest item")
     for group in model.attention:
         yield from _attention(group, where)
     attending = sum(group.layers for group in model.attention)

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
+from inferplan.domain.attention import AttentionKernel
 from inferplan.domain.hardware import AMD64, ARM64, GpuSpec, Terms
 from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMethod, Source
 
@@ -58,8 +59,8 @@ class EngineSpec:
         ``architectures[0]`` values of config.json that it runs; None = all of the catalog.
     memory_fraction
         Share of the GPU's total memory that we let it take (vLLM ``--gpu-memory-utilization``).
-    kv_dtypes
-        KV-cache type to lowest compute capability.
+    attention_kernels
+        In the order in which it tries them.
     chosen_only_on_request
         The planner never picks it by itself (an engine that nobody maintains any more).
     """
@@ -72,7 +73,7 @@ class EngineSpec:
     vendors: tuple[str, ...]
     architectures: tuple[str, ...] | None
     memory_fraction: float
-    kv_dtypes: tuple[tuple[Dtype, int], ...]
+    attention_kernels: tuple[AttentionKernel, ...]
     kv_block_tokens: int
     supports_pipeline: bool
     supports_classification: bool

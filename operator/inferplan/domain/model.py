@@ -101,6 +101,10 @@ class QuantizationMethod:
         the weights are unpacked to 16 bit.
     min_compute_capability
         Compute capability x 10 below which the engine refuses (75 = 7.5).
+    max_compute_capability
+        Compute capability x 10 above which it has no kernel; None = no such end.
+    refuses_float16
+        Its kernels compute in bfloat16 alone.
     native_min_compute_capability
         From here the arithmetic itself runs in ``compute_dtype``; None means weight-only everywhere.
     group_size
@@ -128,6 +132,8 @@ class QuantizationMethod:
     """Value of the engine's quantization flag where one has to be given (only when made while loading)."""
     stored_parts: tuple[StoredPart, ...] = ()
     """Parts that one checkpoint stores otherwise; see :meth:`of`."""
+    max_compute_capability: int | None = None
+    refuses_float16: bool = False
     sources: tuple[Source, ...] = ()
 
     def of(self, checkpoint: Checkpoint) -> QuantizationMethod:
@@ -212,7 +218,18 @@ WEIGHTS_BAND_PERCENT = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """Weights that can be downloaded (or made while loading) in one format."""
+    """Weights that can be downloaded (or made while loading) in one format.
+
+    Parameters
+    ----------
+    verified
+        Whether the repository was seen in a maker's document, a recipe or a config copy.
+    kv_cache_dtype
+        KV-cache type that the checkpoint itself asks for, with scales in its files; None where it asks for none, and
+        the cache has the type of the arithmetic.
+    min_compute_capability
+        Compute capability x 10 below which the engine refuses this checkpoint whatever its method; None = the method's.
+    """
 
     repository: str
     method: str
@@ -220,8 +237,9 @@ class Checkpoint:
     quantization: Quantization
     revision: str | None = None
     verified: bool = True
-    """Whether the repository was seen in a maker's document, a recipe or a config copy."""
     made_while_loading: bool = False
+    kv_cache_dtype: Dtype | None = None
+    min_compute_capability: int | None = None
     stored_parts: tuple[StoredPart, ...] = ()
     """Parts that are stored in another width than the method's."""
     weights_band_percent: float = WEIGHTS_BAND_PERCENT
@@ -299,6 +317,14 @@ class ModelSpec:
     So they are no names of this model."""
     refuses_float16: bool = False
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
+    attention_sinks: bool = False
+    """Each head has a learned sink (gpt-oss)."""
+    sparse_attention: bool = False
+    """An indexer picks the tokens that are attended to (DeepSeek-V3.2, GLM-5)."""
+    image_prefix: bool = False
+    """The tokens of an image attend to one another in both directions (gemma-3, gemma-4)."""
+    multimodal_item_tokens: int = 0
+    """Tokens of the largest image or video that has to be taken in a single step; 0 where none has to be."""
     vision_params: int = 0
     """Vision tower and projector, in 16 bit, on top of ``params_total``; not loaded where text alone is served."""
     image_tokens: int = 0
@@ -310,6 +336,11 @@ class ModelSpec:
     not_sizable: str | None = None
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = field(default=())
+
+    @property
+    def multimodal(self) -> bool:
+        """Whether it takes images or video as well, by the name that such architectures have."""
+        return self.architecture.endswith("ForConditionalGeneration")
 
     def score(self, metric: str) -> QualityScore | None:
         """Return the newest score of a metric, or None when the quality is unknown."""

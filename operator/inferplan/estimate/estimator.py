@@ -40,31 +40,28 @@ __all__ = [
     "ReplicaLoad",
     "ReplicaTable",
     "build_replicas",
+    "least_throughput",
     "predict",
     "saturation",
-    "throughput_low",
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Expected values of one replica, and factors to the ends of their ranges; shape (n,) each.
+    """Expected values of one replica, high ends of latencies, and factors to the other ends; shape (n,) each.
 
-    ``queueing`` is what the wait for slots adds to the high end of TTFT and E2E if only the conservative end of the
-    capacity is there: near saturation a queue grows by more than any factor. ``utilization`` is the offered load over
-    the expected capacity (of a closed loop, the requests completed).
+    ``utilization`` is the offered load (of a closed loop, the requests completed) over the expected capacity.
     """
 
     ttft: Quantiles
     tpot: Quantiles
     e2e: Quantiles
-    queueing: Quantiles
+    ttft_at_most: Quantiles
+    tpot_at_most: Quantiles
+    e2e_at_most: Quantiles
     ttft_low: Floats
-    ttft_high: Floats
     tpot_low: Floats
-    tpot_high: Floats
     e2e_low: Floats
-    e2e_high: Floats
     throughput_low: Floats
     throughput_high: Floats
     slots: Floats
@@ -78,18 +75,6 @@ class Prediction:
     capacity_rps: Floats
     output_tps_per_user: Floats
     output_tps_total: Floats
-
-    def ttft_at_most(self, percentile: int) -> Floats:
-        """High end of TTFT [s]."""
-        return self.ttft.at(percentile) * self.ttft_high + self.queueing.at(percentile)
-
-    def tpot_at_most(self, percentile: int) -> Floats:
-        """High end of TPOT [s]."""
-        return self.tpot.at(percentile) * self.tpot_high
-
-    def e2e_at_most(self, percentile: int) -> Floats:
-        """High end of E2E [s]."""
-        return self.e2e.at(percentile) * self.e2e_high + self.queueing.at(percentile)
 
     @property
     def capacity_at_least_rps(self) -> Floats:
@@ -140,25 +125,23 @@ def _predict(table: ReplicaTable, load: ReplicaLoad) -> Prediction:
     slots = batch_slots(table, load, output)
     step = step_model(table, running_context(load))
     prompt = prompt_of(table, load, step, slots)
-    low_high = {key: table.factors(key, load.kind.value) for key in ("ttft", "tpot", "e2e", "throughput")}
-    serving = _serving(table, load, step, prompt, output, slots, least_share=low_high["throughput"][0])
+    low = {metric: table.factors(metric, load.kind.value)[0] for metric in ("ttft", "tpot", "e2e")}
+    throughput_low, throughput_high = table.factors("throughput", load.kind.value)
+    serving = _serving(table, load, step, prompt, output, slots, least_share=throughput_low)
     held = serving.running * sequence_bytes_of(table, running_context(load))
-    ttft, tpot, e2e, queueing = latencies(
-        table, load, step, prompt, output, slots, serving, ttft_high=low_high["ttft"][1]
-    )
+    found = latencies(table, load, step, prompt, output, slots, serving)
     return Prediction(
-        ttft=ttft,
-        tpot=tpot,
-        e2e=e2e,
-        queueing=queueing,
-        ttft_low=low_high["ttft"][0],
-        ttft_high=low_high["ttft"][1],
-        tpot_low=low_high["tpot"][0],
-        tpot_high=low_high["tpot"][1],
-        e2e_low=low_high["e2e"][0],
-        e2e_high=low_high["e2e"][1],
-        throughput_low=low_high["throughput"][0],
-        throughput_high=low_high["throughput"][1],
+        ttft=found.ttft,
+        tpot=found.tpot,
+        e2e=found.e2e,
+        ttft_at_most=found.ttft_at_most,
+        tpot_at_most=found.tpot_at_most,
+        e2e_at_most=found.e2e_at_most,
+        ttft_low=low["ttft"],
+        tpot_low=low["tpot"],
+        e2e_low=low["e2e"],
+        throughput_low=throughput_low,
+        throughput_high=throughput_high,
         slots=slots,
         running=serving.running,
         met=serving.met,
@@ -200,7 +183,7 @@ def saturation(table: ReplicaTable, load: ReplicaLoad) -> Floats:
     return throughput.saturation_rps(step, prompt, output, slots)
 
 
-def throughput_low(table: ReplicaTable, kind: LoadKind) -> Floats:
+def least_throughput(table: ReplicaTable, kind: LoadKind) -> Floats:
     """Factor to the conservative end of throughput, shape (n,)."""
     return table.factors("throughput", kind.value)[0]
 

@@ -22,7 +22,7 @@ from inferplan.estimate.queueing import joint_quantile, wait_quantile
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.replica_load import ReplicaLoad, longer_prompt_s, prompt_tokens
 from inferplan.estimate.roofline import StepModel
-from inferplan.estimate.throughput import Serving
+from inferplan.estimate.throughput import Serving, SlotWait, SlotWaits
 
 Floats = NDArray[np.float64]
 
@@ -42,6 +42,18 @@ class Quantiles:
         return {None: self.mean, 50: self.p50, 90: self.p90, 95: self.p95, 99: self.p99}[percentile]
 
 
+@dataclass(frozen=True, slots=True)
+class Latencies:
+    """TTFT, TPOT and E2E as expected, and the high ends of their ranges."""
+
+    ttft: Quantiles
+    tpot: Quantiles
+    e2e: Quantiles
+    ttft_at_most: Quantiles
+    tpot_at_most: Quantiles
+    e2e_at_most: Quantiles
+
+
 def latencies(
     table: ReplicaTable,
     load: ReplicaLoad,
@@ -50,60 +62,79 @@ def latencies(
     output: Floats | float,
     slots: Floats,
     serving: Serving,
-    *,
-    ttft_high: Floats,
-) -> tuple[Quantiles, Quantiles, Quantiles, Quantiles]:
-    """Means and percentiles of TTFT, TPOT and E2E, and what waits for slots add to their high ends.
+) -> Latencies:
+    """Means and percentiles of TTFT, TPOT and E2E, and of their high ends.
 
-    Parameters
-    ----------
-    ttft_high
-        Factor to the high end of TTFT.
+    Notes
+    -----
+    The high end is the expected value times its factor. Near saturation a queue grows by more than any factor, so it is
+    at least what the same parts come to with the wait for slots at the conservative end of the capacity.
     """
     overhead = table.constant("request_overhead_s") + table.constant("request_token_overhead_s") * load.isl_mean
     ttft_mean = overhead + prompt.alone + serving.mean_wait_s + _burst_wait(table, load, step, serving)
     ttft_mean = ttft_mean + _chain_wait(table, load, prompt, serving)
+    e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
     spread = np.sqrt(np.maximum(_batch_variance(load, serving), 0.0))
     luck_s, short = _prompt_luck(load, prompt, serving, output, step.gained)
-    random_slots = load.kind is LoadKind.OPEN_LOOP
-    expected, conservative = serving.slots.expected, serving.slots.conservative
-    without_s = (ttft_mean - expected.mean_s) * ttft_high + conservative.mean_s
-    queueing: dict[int, Floats] = {}
-    ttft: dict[int, Floats] = {}
-    tpot: dict[int, Floats] = {}
-    e2e: dict[int, Floats] = {}
-    e2e_mean = ttft_mean + (output - 1.0) * serving.tpot_s
+    most = np.minimum(slots, np.asarray(load.users, dtype=np.float64)) if load.kind is LoadKind.CLOSED_LOOP else slots
+    high = {metric: table.factors(metric, load.kind.value)[1] for metric in ("ttft", "tpot", "e2e")}
+    queues = _Queues(load, serving.slots)
+    first, first_at_most = [ttft_mean], [queues.at_least(ttft_mean, high["ttft"])]
+    token, whole, whole_at_most = [serving.tpot_s], [e2e_mean], [queues.at_least(e2e_mean, high["e2e"])]
     for q in PERCENTILES:
-        longer_output = length_quantile(load.osl_mean, load.osl_p95, q) - load.osl_mean
-        parts = [
+        prefill = (
             longer_prompt_s(table, load, step, prompt, slots, q),
             _excess(serving.prompt_wait_s, serving.prompt_busy, q),
-        ]
-        at_most = [part * ttft_high for part in parts]
-        if random_slots:
-            parts.append(_excess(expected.wait_s, expected.share, q))
-            at_most.append(_excess(conservative.wait_s, conservative.share, q))
-        ttft[q] = joint_quantile(ttft_mean, *parts)
-        queueing[q] = np.maximum(joint_quantile(without_s, *at_most) - ttft[q] * ttft_high, 0.0)
-        tpot[q] = serving.tpot_s
-        if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
-            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, slots), serving.met)
-            tpot[q] = throughput.pace(step, prompt, output, crowded).tpot_s
-        crowding, unlucky = tpot[q] - serving.tpot_s, NORMAL_QUANTILE[q] * luck_s
-        tpot[q] = joint_quantile(serving.tpot_s, crowding, unlucky * short)
-        e2e[q] = joint_quantile(
-            e2e_mean,
-            ttft[q] - ttft_mean,
-            serving.tpot_s * longer_output,
-            (output - 1.0) * crowding,
-            (output - 1.0) * unlucky,
         )
-    return (
-        Quantiles(ttft_mean, *(ttft[q] for q in PERCENTILES)),
-        Quantiles(serving.tpot_s, *(tpot[q] for q in PERCENTILES)),
-        Quantiles(e2e_mean, *(e2e[q] for q in PERCENTILES)),
-        Quantiles(np.maximum(without_s - ttft_mean * ttft_high, 0.0), *(queueing[q] for q in PERCENTILES)),
+        first.append(joint_quantile(ttft_mean, *prefill, *queues.excess(serving.slots.expected, q)))
+        tpot = serving.tpot_s
+        if load.task is Task.GENERATION and NORMAL_QUANTILE[q] > 0:
+            crowded = np.maximum(np.minimum(serving.met + NORMAL_QUANTILE[q] * spread, most), serving.met)
+            tpot = throughput.pace(step, prompt, output, crowded).tpot_s
+        crowding, unlucky = tpot - serving.tpot_s, NORMAL_QUANTILE[q] * luck_s
+        token.append(joint_quantile(serving.tpot_s, crowding, unlucky * short))
+        longer_output = np.maximum(length_quantile(load.osl_mean, load.osl_p95, q), 1.0) - output
+        decode = (serving.tpot_s * longer_output, (output - 1.0) * crowding, (output - 1.0) * unlucky)
+        whole.append(joint_quantile(e2e_mean, first[-1] - ttft_mean, *decode))
+        first_at_most.append(queues.first_at_least(ttft_mean, high["ttft"], prefill, q))
+        late = queues.first_at_least(ttft_mean, high["e2e"], prefill, q) - queues.at_least(ttft_mean, high["e2e"])
+        slow = (part * high["e2e"] for part in decode)
+        whole_at_most.append(joint_quantile(queues.at_least(e2e_mean, high["e2e"]), late, *slow))
+    return Latencies(
+        ttft=Quantiles(*first),
+        tpot=Quantiles(*token),
+        e2e=Quantiles(*whole),
+        ttft_at_most=_highest(first, high["ttft"], first_at_most),
+        tpot_at_most=Quantiles(*(value * high["tpot"] for value in token)),
+        e2e_at_most=_highest(whole, high["e2e"], whole_at_most),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Queues:
+    """What is known of the wait for slots at the conservative end of the capacity."""
+
+    load: ReplicaLoad
+    waits: SlotWaits
+
+    def excess(self, wait: SlotWait, percentile: int) -> tuple[Floats, ...]:
+        """The wait at a percentile beyond its mean, where who waits is a matter of chance."""
+        if self.load.kind is not LoadKind.OPEN_LOOP:
+            return ()
+        return (_excess(wait.wait_s, wait.share, percentile),)
+
+    def at_least(self, mean: Floats, factor: Floats) -> Floats:
+        """A mean latency times its factor, but with the wait of the conservative end [s]."""
+        return (mean - self.waits.expected.mean_s) * factor + self.waits.conservative.mean_s
+
+    def first_at_least(self, mean: Floats, factor: Floats, parts: tuple[Floats, ...], percentile: int) -> Floats:
+        """The same for TTFT at a percentile."""
+        slow = (part * factor for part in parts)
+        return joint_quantile(self.at_least(mean, factor), *slow, *self.excess(self.waits.conservative, percentile))
+
+
+def _highest(expected: list[Floats], factor: Floats, at_least: list[Floats]) -> Quantiles:
+    return Quantiles(*(np.maximum(value * factor, least) for value, least in zip(expected, at_least, strict=True)))
 
 
 def _prompt_luck(

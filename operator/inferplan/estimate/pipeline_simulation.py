@@ -18,15 +18,16 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.estimate.memory import kv_pool_bytes, sequence_bytes_of
+from inferplan.estimate.memory import kept_state_bytes, kv_pool_bytes, sequence_bytes_of
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
-from inferplan.estimate.roofline import kv_bandwidth, kv_read_bytes, step_model
+from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
 from inferplan.estimate.traffic import Traffic
 
 Floats = NDArray[np.float64]
@@ -57,6 +58,8 @@ class PipelineEngine:
         self._most = max(max_num_seqs, 1)
         self._budget = float(table.max_num_batched_tokens[0])
         self._pool = float(kv_pool_bytes(table, max_num_seqs)[0])
+        self._token_bytes = float((table.kv_full_bytes_per_token + table.kv_window_bytes_per_token)[0])
+        self._slack_bytes = float(table.kv_block_tokens[0]) * self._token_bytes + float(kept_state_bytes(table)[0])
         self._prompts: list[float] = traffic.prompt_tokens.tolist()
         self._prefix: list[float] = traffic.prefix_tokens.tolist()
         self._output: list[float] = traffic.output_tokens.tolist()
@@ -171,9 +174,12 @@ class PipelineEngine:
 
     def _fits(self, more_tokens: float) -> bool:
         """Whether all that run fit with one more token each, and one more request."""
-        held = np.fromiter(self._held.values(), dtype=np.float64, count=len(self._held)) + 1.0
-        asked = np.append(held, more_tokens) if more_tokens else held
-        return bool(np.sum(sequence_bytes_of(self._table, asked)) <= self._pool)
+        count = len(self._held) + 1
+        tokens = sum(self._held.values()) + count + more_tokens
+        if tokens * self._token_bytes + count * self._slack_bytes <= self._pool:
+            return True
+        held = [tokens + 1.0 for tokens in self._held.values()] + ([more_tokens] if more_tokens else [])
+        return bool(np.sum(sequence_bytes_of(self._table, np.array(held))) <= self._pool)
 
     def _make_room(self, members: dict[int, float]) -> None:
         """Put the newest sequences of a batch back while the pool has no block for the next token of all."""
@@ -212,7 +218,13 @@ class _Kernels:
 
     def __init__(self, table: ReplicaTable) -> None:
         self._table = table
-        self._step = step_model(table, 0.0)
+        step = step_model(table, 0.0)
+        arrays = {
+            f.name: getattr(step, f.name) for f in fields(StepModel) if not isinstance(getattr(step, f.name), bool)
+        }
+        numbers: dict[str, Any] = {name: float(values[0]) for name, values in arrays.items()}
+        numbers["kv_per_sequence"] = 0.0  # depends on the context; added below
+        self._step = replace(step, **numbers)
         self._per_byte = 1.0 / float(kv_bandwidth(table)[0])
         self._stages = float(table.pp[0])
 
@@ -224,27 +236,30 @@ class _Kernels:
         Decoding sequences see only the share of a prompt's time by which it stretches their step. With speculative
         decoding each of the batches here stands for the share of a step in which a sequence gains one token.
         """
-        read = kv_read_bytes(self._table, np.array([context])) * self._per_byte
-        step = replace(self._step, kv_per_sequence=read)
-        own, gained = np.array([float(sequences)]), float(step.gained[0])
-        bare = [float(step.stage(own, is_last=is_last)[0]) for is_last in (True, False)]
-        each = [time_s / gained for time_s in bare]
+        step = self._step
+        bare = [self._stage(sequences, 0.0, is_last=is_last) for is_last in (True, False)]
+        reading = sequences * float(kv_read_bytes(self._table, np.array([context]))[0]) * self._per_byte
+        gained = float(step.gained)
+        each = [(time_s + reading) / gained for time_s in bare]
         if not chunks:
             return each[0], each[1]
         tokens = np.array([new for new, _ in chunks])
         before = np.array([cached for _, cached in chunks])
         attention = float(np.sum(attention_time(self._table, tokens, before))) / self._stages
-        new = float(tokens.sum())
-        share = float(step.prompt_share[0]) if sequences else 1.0
-        whole = [float(step.stage(own, new, is_last=is_last)[0]) + attention for is_last in (True, False)]
+        share = float(step.prompt_share) if sequences else 1.0
+        whole = [self._stage(sequences, float(tokens.sum()), is_last=is_last) + attention for is_last in (True, False)]
         last, other = (token + share * (both - alone) for token, alone, both in zip(each, bare, whole, strict=True))
         return last, other
 
+    def _stage(self, sequences: int, prompt_tokens: float, *, is_last: bool) -> float:
+        own: Any = float(sequences)
+        return float(self._step.stage(own, prompt_tokens, is_last=is_last))
+
     def hop(self, tokens: float) -> tuple[float, float]:
         """Time of handing a batch to the next machine, and its tokens back to the first [s]."""
-        latency = float(self._step.hop_latency[0])
-        return latency + tokens * float(self._step.hop_per_token[0]), latency
+        latency = float(self._step.hop_latency)
+        return latency + tokens * float(self._step.hop_per_token), latency
 
     def front_end(self, streams: int) -> float:
         """Time in which the front end sends a token of each stream [s]."""
-        return streams * float(self._step.per_stream[0])
+        return streams * float(self._step.per_stream)

@@ -19,7 +19,7 @@ class PromptTime:
 
     ``alone`` until its own first token if nothing else waits; ``others`` is what it adds to the steps of the sequences
     that decode meanwhile if it has its steps for itself, ``packed`` what it adds to steps that hold other prompts
-    already; ``steps`` is how many steps it takes; ``stages`` are those of the pipeline.
+    already, both in all stages; ``steps`` is how many steps it takes; ``stages`` are those of the pipeline.
     """
 
     alone: Floats
@@ -34,13 +34,23 @@ class PromptTime:
         Notes
         -----
         Each step sees ``f = (running - 1) x steps / output`` prompts on average. Up to one, each has its steps for
-        itself; beyond, a share 1 / f of them has, and the rest joins. In a pipeline one prompt holds all stages up, and
-        while it does, the ``pp`` batches take one each; the rest, a share ``1 - pp / f``, joins.
+        itself; beyond, a share 1 / f of them has, and the rest joins.
+
+        In a pipeline the f prompts of a round are spread over ``pp`` batches by chance, ``q = f / pp`` each on average.
+        Every batch waits for the slowest as it passes the stages, so a round holds as many prompts as the fullest
+        batch, at most ``q + sqrt(q) (pp - 1) / sqrt(2 pp - 1)`` on average (the largest of pp numbers with a variance
+        of q [1]_).
+
+        References
+        ----------
+        .. [1] E. J. Gumbel, "The maxima of the mean largest value and of the range", Ann. Math. Stat. 25, 1954.
         """
-        per_step = np.maximum(running - 1.0, 0.0) * self.steps / output
-        first = 1.0 / np.maximum(per_step, 1.0)
-        joining: Floats = 1.0 - self.stages / np.maximum(per_step, self.stages)
-        return first * self.others + joining * self.packed
+        per_step = np.maximum(np.maximum(running - 1.0, 0.0) * self.steps / output, 1.0)
+        first = 1.0 / per_step
+        above = (self.stages - 1.0) / np.sqrt((2.0 * self.stages - 1.0) * per_step * self.stages)
+        fullest = np.clip(1.0 / self.stages + above, first, 1.0)
+        found: Floats = first * self.others + (fullest - first) * self.packed
+        return found
 
 
 def attention_time(table: ReplicaTable, prompt: Floats, prefix: Floats, variation: Floats | float = 0.0) -> Floats:
@@ -106,7 +116,7 @@ def prompt_time(
     attention = attention_time(table, tokens, prefix, variation)
     mixed = step.through(sequences, chunk)
     own = chunks * (mixed - step.through(sequences)) + attention
-    joined = tokens * (step.compute_per_token + step.moved_per_token) + attention / table.pp
+    joined = table.pp * tokens * (step.compute_per_token + step.moved_per_token) + attention
     return PromptTime(
         alone=chunks * mixed + attention,
         others=step.prompt_share * own,

@@ -213,7 +213,9 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         state_groups=of_weights["state_groups"],
         block_tokens=np.array([float(e.kv_block_tokens) for e in engines])[engine],
     )
-    batched = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
+    items = [[0.0 if e.text_only else float(model.multimodal_item_tokens) for model, _ in weights] for e in engines]
+    budget = np.array([[float(_batched_tokens(e, g)) for g in gpus] for e in engines])[engine, gpu]
+    batched = np.maximum(budget, np.array(items)[engine, weight])
     fraction = np.array([e.memory_fraction for e in engines])[engine]
     capacity = of_gpus["memory"] - of_gpus["hidden"]
     pooling = of_weights["classifier"]

@@ -47,15 +47,11 @@ def estimate(
         expected = float(value[0]) * scale
         return Range(expected * float(low[0]), expected, expected * float(high[0]))
 
-    def latency(
-        expected: Quantiles, low: Floats, high: Floats, least: Quantiles, queueing: Quantiles | None = None
-    ) -> Latency:
+    def latency(expected: Quantiles, low: Floats, at_most: Quantiles, least: Quantiles) -> Latency:
         ranges = []
         for at in (None, *PERCENTILES):
-            figure = around(expected.at(at), low, high)
-            if queueing is not None:
-                figure = replace(figure, high=figure.high + float(queueing.at(at)[0]))
-            ranges.append(figure)
+            middle = float(expected.at(at)[0])
+            ranges.append(Range(middle * float(low[0]), middle, float(at_most.at(at)[0])))
         return not_below(Latency(*ranges), least)
 
     capacity = around(p.capacity_rps, p.throughput_low, p.throughput_high, total)
@@ -63,14 +59,14 @@ def estimate(
     if load.kind is LoadKind.OFFLINE and items is not None:
         duration = Range(items / capacity.high, items / capacity.expected, items / capacity.low)
     ttft, tpot, e2e = least_latencies(table, load, p.running)
-    per_user = around(p.output_tps_per_user, 1.0 / p.tpot_high, 1.0 / p.tpot_low)
+    per_user = around(p.output_tps_per_user, p.tpot.mean / np.maximum(p.tpot_at_most.mean, 1e-12), 1.0 / p.tpot_low)
     if load.task is Task.GENERATION:
         per_user = replace(per_user, high=max(min(per_user.high, 1.0 / float(tpot.mean[0])), per_user.expected))
     return Estimate(
         memory=_ledger(table, load, positions),
-        ttft=latency(p.ttft, p.ttft_low, p.ttft_high, ttft, p.queueing),
-        tpot=latency(p.tpot, p.tpot_low, p.tpot_high, tpot),
-        e2e=latency(p.e2e, p.e2e_low, p.e2e_high, e2e, p.queueing),
+        ttft=latency(p.ttft, p.ttft_low, p.ttft_at_most, ttft),
+        tpot=latency(p.tpot, p.tpot_low, p.tpot_at_most, tpot),
+        e2e=latency(p.e2e, p.e2e_low, p.e2e_at_most, e2e),
         output_tps_per_user=per_user,
         output_tps_total=around(p.output_tps_total, p.throughput_low, p.throughput_high, total),
         requests_per_s=float(p.completed_rps[0]) * total,

@@ -58,19 +58,22 @@ class ShapeTable:
         Index columns, shape (n,).
     tp, pp
         Parallel sizes, shape (n,).
+    own_cache
+        Whether the KV cache has the type that the checkpoint has by itself, shape (n,).
     """
 
     weights: tuple[Weights, ...]
     gpus: tuple[GpuSpec, ...]
     engines: tuple[EngineSpec, ...]
     kv_dtypes: tuple[Dtype | None, ...]
-    """None is the model's own compute type ("auto")."""
+    """None is the type of the arithmetic, 16 bit."""
     weight: Ints
     gpu: Ints
     engine: Ints
     kv: Ints
     tp: Ints
     pp: Ints
+    own_cache: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Count the shapes."""
@@ -86,6 +89,7 @@ class ShapeTable:
             kv=self.kv[rows],
             tp=self.tp[rows],
             pp=self.pp[rows],
+            own_cache=self.own_cache[rows],
         )
 
     def configuration(
@@ -118,7 +122,7 @@ class ShapeTable:
         weights, gpu = self.weights[self.weight[row]], self.gpus[self.gpu[row]]
         gpus = int(self.tp[row] * self.pp[row])
         kv = self.kv_dtypes[self.kv[row]]
-        tail = "" if kv is None else f", {kv} KV cache"
+        tail = "" if self.own_cache[row] else f", {kv or '16-bit'} KV cache"
         short = weights.model.id.rsplit("/", 1)[-1]
         return f"{short} {weights.checkpoint.quantization} on {gpus}x {gpu.name}{tail}"
 
@@ -152,6 +156,7 @@ def build_shapes(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
         kv=kv,
         tp=np.where(tp == 0, largest[gpu], tp),
         pp=pp,
+        own_cache=np.array([[w.checkpoint.kv_cache_dtype is kind for kind in kv_dtypes] for w in weights])[weight, kv],
     )
 
 
@@ -187,6 +192,8 @@ def custom_model(custom: CustomModel, catalog: Catalog) -> ModelSpec | None:
     base = custom.architecture or (catalog.model(custom.base) if custom.base else None)
     if base is None:
         return None
+    if custom.architecture is not None:
+        base = _as_its_kind(base, catalog)
     native = Quantization.FP16 if base.native_dtype is Dtype.FLOAT16 else Quantization.BF16
     quantization = custom.quantization or native
     checkpoint = Checkpoint(
@@ -196,3 +203,18 @@ def custom_model(custom: CustomModel, catalog: Catalog) -> ModelSpec | None:
         revision=custom.revision,
     )
     return replace(base, id=custom.repository, aliases=(), checkpoints=(checkpoint,), scores=(), task=custom.task)
+
+
+def _as_its_kind(described: ModelSpec, catalog: Catalog) -> ModelSpec:
+    """Give a model that is described by its numbers what the engine's code of its architecture brings along."""
+    kind = next((model for model in catalog.models if model.architecture == described.architecture), None)
+    if kind is None:
+        return described
+    return replace(
+        described,
+        attention_sinks=kind.attention_sinks,
+        sparse_attention=kind.sparse_attention,
+        image_prefix=kind.image_prefix,
+        multimodal_item_tokens=kind.multimodal_item_tokens,
+        refuses_float16=kind.refuses_float16,
+    )

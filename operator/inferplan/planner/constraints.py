@@ -11,23 +11,16 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
-from numpy.typing import NDArray
 
 from inferplan.domain.hardware import GpuSpec
-from inferplan.domain.model import (
-    Dtype,
-    LayerKind,
-    ModelSpec,
-    Quantization,
-    QuantizationMethod,
-    Task,
-    WeightPart,
-)
+from inferplan.domain.model import LayerKind, ModelSpec, Quantization, QuantizationMethod, WeightPart
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Lossy, Pin, Scenario
 from inferplan.estimate.weights import dense_layers
-from inferplan.planner.candidates import ShapeTable, Weights, compute_dtype
+from inferplan.planner.candidates import ShapeTable, Weights
+from inferplan.planner.engine_support import engine_runs_it, kv_dtype_runs, quantization_runs
 from inferplan.planner.supply import Supply
+from inferplan.planner.verdict import Verdict
 
 LOSSLESS_RECOVERY_PERCENT = 99.0
 """Published average accuracy kept by a format, from which we call it lossless (within benchmark noise)."""
@@ -45,16 +38,6 @@ class Finding:
     actual: float | None = None
     unit: str = ""
     detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What a check found over all shapes; ``limit`` and ``actual`` have shape (n,) where they exist."""
-
-    fails: NDArray[np.bool_]
-    limit: NDArray[np.float64] | None = None
-    actual: NDArray[np.float64] | None = None
-    unit: str = ""
 
 
 def recovery_percent(method: QuantizationMethod, params_total: int) -> float | None:
@@ -286,70 +269,6 @@ GPU_CHECKS: tuple[tuple[ReasonCode, GpuCheck], ...] = (
 
 
 # ── checks of shapes that depend on the catalog alone, in order ──────────────────────────────────────────
-
-
-def _pairwise(table: ShapeTable, check: Callable[[Weights, GpuSpec, int], bool]) -> NDArray[np.bool_]:
-    """Answer a question once per (weights, engine, GPU) and spread it over the rows."""
-    answers = np.array(
-        [[[check(w, g, e) for g in table.gpus] for e in range(len(table.engines))] for w in table.weights],
-        dtype=np.bool_,
-    ).reshape(len(table.weights), len(table.engines), len(table.gpus))
-    return answers[table.weight, table.engine, table.gpu]
-
-
-def engine_runs_it(table: ShapeTable) -> Verdict:
-    """Refuse GPUs, architectures, tasks and number formats that the engine does not run."""
-
-    def refuses(weights: Weights, gpu: GpuSpec, index: int) -> bool:
-        engine = table.engines[index]
-        model = weights.model
-        if engine.why_not_on(gpu):
-            return True
-        if engine.architectures is not None and model.architecture not in engine.architectures:
-            return True
-        if model.task is Task.CLASSIFICATION and not engine.supports_classification:
-            return True
-        return model.refuses_float16 and compute_dtype(model, gpu, engine) is Dtype.FLOAT16
-
-    fails = _pairwise(table, refuses)
-    pipelines = np.array([engine.supports_pipeline for engine in table.engines], dtype=np.bool_)
-    return Verdict(fails | ((table.pp > 1) & ~pipelines[table.engine]))
-
-
-def quantization_runs(table: ShapeTable) -> Verdict:
-    """Refuse weight formats for which the engine has no kernel on the GPU."""
-
-    def refuses(weights: Weights, gpu: GpuSpec, index: int) -> bool:
-        method = weights.method
-        if table.engines[index].id not in method.engines:
-            return True
-        return (gpu.compute_capability or 0) < method.min_compute_capability
-
-    limit = np.array([w.method.min_compute_capability / 10 for w in table.weights])[table.weight]
-    actual = np.array([(g.compute_capability or 0) / 10 for g in table.gpus])[table.gpu]
-    return _below(_pairwise(table, refuses), limit, actual, "compute capability")
-
-
-def _below(fails: NDArray[np.bool_], limit: NDArray[np.float64], actual: NDArray[np.float64], unit: str) -> Verdict:
-    """Tell numbers only where they are the reason; the others fail for what is no number."""
-    numeric = actual < limit
-    return Verdict(fails, np.where(numeric, limit, np.nan), np.where(numeric, actual, np.nan), unit)
-
-
-def kv_dtype_runs(table: ShapeTable) -> Verdict:
-    """Refuse KV-cache types that the engine lacks on the GPU."""
-    lowest = np.zeros((len(table.engines), len(table.kv_dtypes)))
-    for e, engine in enumerate(table.engines):
-        known = dict(engine.kv_dtypes)
-        for k, dtype in enumerate(table.kv_dtypes):
-            lowest[e, k] = 0 if dtype is None else known.get(dtype, np.inf)
-    capability = np.array([g.compute_capability or 0 for g in table.gpus])[table.gpu]
-    keeps = np.array([any(group.kind.value != "linear" for group in w.model.attention) for w in table.weights])
-    limit = lowest[table.engine, table.kv]
-    pointless = (table.kv > 0) & ~keeps[table.weight]
-    pooling = (table.kv > 0) & np.array([w.model.task is Task.CLASSIFICATION for w in table.weights])[table.weight]
-    numbers = np.where(np.isfinite(limit), limit / 10, np.nan)
-    return _below((capability < limit) | pointless | pooling, numbers, capability / 10, "compute capability")
 
 
 def tp_divides(table: ShapeTable) -> Verdict:

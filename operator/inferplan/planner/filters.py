@@ -53,6 +53,7 @@ class StaticTable:
     code: Ints
     limit: NDArray[np.float64]
     actual: NDArray[np.float64]
+    detail: NDArray[np.object_]
     runnable: Ints
     shapes: ShapeTable
     replica: ReplicaTable
@@ -72,7 +73,7 @@ class Filtered:
     limit: NDArray[np.float64]
     actual: NDArray[np.float64]
     details: dict[int, str]
-    """Words for rows whose reason is not a number, by row of the first of its kind."""
+    """What the scenario's own checks say in words, by row of the first of its kind; the rest stands in ``static``."""
     field: Field
 
     def turned_down_for(self, reason: ReasonCode) -> bool:
@@ -84,6 +85,11 @@ class Filtered:
         """All shapes of the search."""
         return len(self.code)
 
+    def words(self, row: int) -> str:
+        """Why a row was turned down, in words; empty where numbers tell it."""
+        by_catalog = self.reasons[self.code[row]] in self.static.reasons
+        return str(self.static.detail[row]) if by_catalog else self.details.get(row, "")
+
 
 def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]) -> StaticTable:
     """Cross everything, and check what needs no scenario."""
@@ -91,6 +97,7 @@ def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
     count = len(everything)
     code = np.full(count, -1, dtype=np.int64)
     limit, actual = np.full(count, np.nan), np.full(count, np.nan)
+    detail = np.full(count, "", dtype=object)
     units = []
     for index, (_, check) in enumerate(SHAPE_CHECKS):
         verdict = check(everything)
@@ -98,6 +105,8 @@ def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
         code[hit] = index
         if verdict.limit is not None and verdict.actual is not None:
             limit[hit], actual[hit] = verdict.limit[hit], verdict.actual[hit]
+        if verdict.detail is not None:
+            detail[hit] = verdict.detail[hit]
         units.append(verdict.unit)
     sizable = np.array([not w.model.not_sizable for w in everything.weights], dtype=np.bool_)
     rows = np.flatnonzero((code < 0) & sizable[everything.weight]) if count else np.empty(0, dtype=np.int64)
@@ -116,6 +125,7 @@ def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
         code=code,
         limit=limit,
         actual=actual,
+        detail=detail,
         runnable=rows[keep],
         shapes=shapes.take(keep),
         replica=replica.take(keep),
@@ -195,7 +205,7 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply, *, sp
     table, count = static.everything, len(static.everything)
     sieve = _Sieve(np.full(count, -1, dtype=np.int64), np.full(count, np.nan), np.full(count, np.nan))
     if scenario.pin is not None:
-        _pinned(sieve, table, scenario.pin)
+        _pinned(sieve, static, scenario.pin)
     for reason, check in WEIGHT_CHECKS:
         if not overridden(reason, scenario):
             sieve.spread(reason, [check(w, scenario) for w in table.weights], table.weight)
@@ -228,28 +238,41 @@ def filter_shapes(static: StaticTable, scenario: Scenario, supply: Supply, *, sp
     )
 
 
-def _pinned(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
+def _pinned(sieve: _Sieve, static: StaticTable, pin: Pin) -> None:
     """Leave what the pin asks for, before anything else is checked: other reasons then speak of nothing but that."""
+    table = static.everything
     sieve.spread(ReasonCode.PIN_MISMATCH, [pinned_gpu(g, pin) for g in table.gpus], table.gpu)
     sieve.spread(ReasonCode.PIN_MISMATCH, [pinned_model(w, pin) for w in table.weights], table.weight)
     sieve.spread(ReasonCode.CHECKPOINT_MISSING, pinned_checkpoint(table.weights, pin), table.weight)
     sieve.spread(ReasonCode.PIN_MISMATCH, [pinned_format(w, pin) for w in table.weights], table.weight)
-    _pinned_shape(sieve, table, pin)
+    _pinned_shape(sieve, static, pin)
 
 
-def _pinned_shape(sieve: _Sieve, table: ShapeTable, pin: Pin) -> None:
-    """Keep the pinned number of GPUs and KV cache type; where all else is pinned, that is the engine's own.
+def _pinned_shape(sieve: _Sieve, static: StaticTable, pin: Pin) -> None:
+    """Keep the pinned number of GPUs and type of the KV cache; where all else is pinned, the checkpoint's own type.
 
     Both 16-bit types mean the one that the model computes in.
     """
+    table = static.everything
     if pin.gpus_per_replica is not None:
         gpus = (table.tp * table.pp).astype(np.float64)
         wanted = float(pin.gpus_per_replica)
         sieve.turn_down(ReasonCode.PIN_MISMATCH, gpus != wanted, "GPUs per replica", wanted, gpus)
-    if pin.is_full or pin.kv_dtype is not None:
-        own = pin.kv_dtype in {None, Dtype.BFLOAT16, Dtype.FLOAT16}
-        others = np.array([dtype is not (None if own else pin.kv_dtype) for dtype in table.kv_dtypes])
+    if pin.kv_dtype is not None:
+        wanted_kv = None if pin.kv_dtype in {Dtype.BFLOAT16, Dtype.FLOAT16} else pin.kv_dtype
+        others = np.array([dtype is not wanted_kv for dtype in table.kv_dtypes])
         sieve.turn_down(ReasonCode.PIN_MISMATCH, others[table.kv])
+    elif pin.is_full:
+        sieve.turn_down(ReasonCode.PIN_MISMATCH, ~_cache_by_default(static))
+
+
+def _cache_by_default(static: StaticTable) -> NDArray[np.bool_]:
+    """Rows whose KV cache has the type that the checkpoint has by itself, or the other where the engine lacks that."""
+    table = static.everything
+    unread = table.own_cache & (static.code == static.reasons.index(ReasonCode.KV_DTYPE_UNSUPPORTED))
+    types = len(table.kv_dtypes)  # the innermost axis of the table
+    chosen: NDArray[np.bool_] = table.own_cache != np.repeat(unread.reshape(-1, types).any(axis=1), types)
+    return chosen
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from inferplan.domain.model import Task
 from inferplan.domain.scenario import LoadKind, Scenario
-from inferplan.estimate.estimator import Prediction, predict, saturation, throughput_low
+from inferplan.estimate.estimator import Prediction, least_throughput, predict, saturation
 from inferplan.estimate.replica_load import ReplicaLoad
 from inferplan.planner.constraints import max_model_len
 
@@ -104,7 +104,7 @@ def saturation_rps(field: Field, scenario: Scenario, row: Ints, max_num_seqs: In
         part = slice(start, start + CHUNK)
         table = field.replica.take(row[part])
         expected[part] = saturation(table, replica_load(scenario, 1, max_num_seqs[part]))
-        factor = 1.0 if kind is LoadKind.CLOSED_LOOP else throughput_low(table, kind)
+        factor = 1.0 if kind is LoadKind.CLOSED_LOOP else least_throughput(table, kind)
         at_least[part] = expected[part] * factor
     return expected, at_least
 
@@ -121,9 +121,9 @@ def conservative(prediction: Prediction, scenario: Scenario, replicas: Ints, loa
     return Forecast(
         offered_rps=prediction.offered_rps,
         capacity_rps=capacity,
-        ttft_s=prediction.ttft_at_most(at),
-        tpot_s=prediction.tpot_at_most(at),
-        e2e_s=prediction.e2e_at_most(at),
+        ttft_s=prediction.ttft_at_most.at(at),
+        tpot_s=prediction.tpot_at_most.at(at),
+        e2e_s=prediction.e2e_at_most.at(at),
         run_duration_s=duration,
         running=prediction.running,
         completed_rps=completed,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from inferplan.domain.reasons import ReasonCode, Rejection, RejectionCount, RejectionSummary
+from inferplan.domain.reasons import Rejection, RejectionCount, RejectionSummary
 from inferplan.planner.candidates import BATCH_LIMITS
 from inferplan.planner.contest import ALL_BATCHES, Contest
 from inferplan.planner.filters import Filtered
@@ -48,18 +48,8 @@ def _shape_rejection(filtered: Filtered, index: int) -> Rejection:
         limit=None if np.isnan(limit) else limit,
         actual=None if np.isnan(actual) else actual,
         unit=filtered.units[index],
-        detail=filtered.details.get(row, "") or _why_not_there(filtered, row),
+        detail=filtered.words(row),
     )
-
-
-def _why_not_there(filtered: Filtered, row: int) -> str:
-    """Say why an engine does not run on a GPU, where that is the reason."""
-    table = filtered.static.everything
-    if filtered.reasons[int(filtered.code[row])] is not ReasonCode.ENGINE_UNSUPPORTED:
-        return ""
-    engine = table.engines[table.engine[row]]
-    why = engine.why_not_on(table.gpus[table.gpu[row]])
-    return f"{engine.name} {engine.version}: {why}" if why else ""
 
 
 def _of_load(contest: Contest) -> list[RejectionCount]:

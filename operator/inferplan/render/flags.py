@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inferplan.domain.deployment import Configuration, EngineSpec, SpeculativeDecoding
+from inferplan.domain.deployment import EngineSpec, SpeculativeDecoding
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
@@ -39,13 +39,6 @@ def _share(value: float) -> str:
     return format(round(value, 4), "g")
 
 
-def kv_cache_value(chosen: Configuration) -> str | None:
-    """Spell a KV-cache type for the engine; None where the engine's own choice is the planned one."""
-    if chosen.kv_dtype is Dtype.FP8:
-        return {"vllm": "fp8", "tgi": "fp8_e4m3fn"}[chosen.engine.id]
-    return None
-
-
 def vllm_engine_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
     """Flags that both the server and the batch runner of vLLM need."""
     chosen = plan.configuration
@@ -66,7 +59,10 @@ def vllm_engine_flags(plan: Plan, scenario: Scenario) -> Iterator[Argument]:
     # A checkpoint that carries its format needs no word about it, and a word that differs is an error.
     if chosen.checkpoint.made_while_loading and chosen.method.flag is not None:
         yield Argument("--quantization", (chosen.method.flag,))
-    yield Argument("--kv-cache-dtype", (kv_cache_value(chosen) or "auto",))
+    # In words also where it is the type of the arithmetic: "auto" is whatever the checkpoint asks for.
+    yield Argument("--kv-cache-dtype", (chosen.kv_dtype.value,))
+    if chosen.engine.text_only and chosen.model.multimodal:
+        yield Argument("--language-model-only")
     yield from _vllm_start(chosen.engine)
     # On by default where the model can; asked for only where the prediction counts on it.
     if scenario.workload.shared_prefix_tokens and scenario.task is Task.GENERATION:
@@ -162,9 +158,8 @@ def tgi_flags(plan: Plan, times: Timing) -> Iterator[Argument]:
         yield Argument("--quantize", (chosen.method.flag,))
     elif chosen.method.weight_bits == 16 and chosen.compute_dtype in {Dtype.FLOAT16, Dtype.BFLOAT16}:  # noqa: PLR2004
         yield Argument("--dtype", (chosen.compute_dtype.value,))
-    kv_value = kv_cache_value(chosen)
-    if kv_value is not None:
-        yield Argument("--kv-cache-dtype", (kv_value,))
+    if chosen.kv_dtype is Dtype.FP8:
+        yield Argument("--kv-cache-dtype", ("fp8_e4m3fn",))
     if chosen.engine.eager:
         yield Argument("--cuda-graphs", ("0",))
     # The launcher drafts from repetitions wherever the checkpoint brings no Medusa heads.

@@ -102,6 +102,7 @@ def test_a_fault_is_found_and_named(tmp_path: Path, name: str, text: str, expect
         (LLAMA_FILE, LLAMA.replace('kind = "full"', 'kind = "sliding"'), "sliding attention without window_tokens"),
         (LLAMA_FILE, LLAMA.replace('kind = "full"', 'kind = "mla"'), "mla attention without latent_values_per_token"),
         (LLAMA_FILE, LLAMA.replace('kind = "full"', 'kind = "linear"'), "linear attention without state_bytes"),
+        (LLAMA_FILE, "image_prefix = true\n" + LLAMA, "image_prefix without multimodal_item_tokens"),
         (LLAMA_FILE, LLAMA.replace('value = "1107"', 'value = "NaN"'), "scores.0.value"),
         (LLAMA_FILE, LLAMA.replace('value = "1107"', 'value = "high"'), '"high" is not a number'),
         (

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from inferplan.domain.estimate import Latency, Range
 from inferplan.estimate.bounds import least_prompt_s, least_tpot_s, not_below
-from inferplan.estimate.estimator import ReplicaTable
+from inferplan.estimate.latencies import Quantiles
+from inferplan.estimate.replica import ReplicaTable
 from inferplan.planner import Planner
 from tests.builders import make_catalog, make_gpu, make_model, make_scenario
 
@@ -28,7 +31,23 @@ def test_a_prompt_takes_two_operations_for_every_parameter_and_token() -> None:
     assert least_prompt_s(table(), 1000.0)[0] == pytest.approx(1000 * 2 * layers / 989e12, rel=1e-3)
 
 
-def test_low_ends_are_raised_to_the_bound_and_no_further_than_expected() -> None:
+def test_a_pipeline_reads_its_layers_stage_after_stage_and_the_head_once() -> None:
+    one = table()
+    halves = replace(
+        one,
+        pp=np.array([2.0]),
+        always_bytes=one.always_bytes / 2,
+        kv_full_bytes_per_token=one.kv_full_bytes_per_token / 2,
+        layer_flop_per_token=one.layer_flop_per_token / 2,
+    )
+    alone = np.array([1.0])
+    assert least_tpot_s(halves, 1000.0, alone)[0] == pytest.approx(least_tpot_s(one, 1000.0, alone)[0])
+    assert least_prompt_s(halves, 1000.0)[0] == pytest.approx(least_prompt_s(one, 1000.0)[0])
+    # of eight sequences a stage works on four at a time
+    assert least_tpot_s(halves, 1000.0, 8 * alone)[0] == pytest.approx(least_tpot_s(one, 1000.0, 4 * alone)[0])
+
+
+def test_no_end_of_a_range_is_left_below_the_bound() -> None:
     figure = Range(0.1, 1.0, 2.0)
-    assert not_below(Latency(*[figure] * 5), 0.5).p95 == Range(0.5, 1.0, 2.0)
-    assert not_below(Latency(*[figure] * 5), 5.0).p95 == Range(1.0, 1.0, 2.0)
+    for least, raised in ((0.5, (0.5, 1.0, 2.0)), (1.5, (1.5, 1.5, 2.0)), (5.0, (5.0, 5.0, 5.0))):
+        assert not_below(Latency(*[figure] * 5), Quantiles(*[np.array([least])] * 5)).p95 == Range(*raised)

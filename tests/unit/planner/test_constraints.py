@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 
 from inferplan.catalog.loader import load_catalog
-from inferplan.domain.deployment import EngineSpec
-from inferplan.domain.hardware import GpuSpec
 from inferplan.domain.model import (
     Checkpoint,
     ModelSpec,
@@ -23,38 +21,24 @@ from inferplan.domain.model import (
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode
 from inferplan.domain.scenario import HardwarePolicy, Lossy, ModelPolicy, Pin, QualityPolicy, Scenario
 from inferplan.planner import constraints
-from inferplan.planner.candidates import ShapeTable, Weights, build_shapes
+from inferplan.planner.candidates import Weights, build_shapes
 from inferplan.planner.constraints import Finding
 from inferplan.planner.supply import MarketSupply, NoSupply
 from tests.builders import (
     ELO,
-    make_catalog,
-    make_engine,
     make_gpu,
     make_method,
     make_mixtral,
     make_model,
     make_offering,
     make_scenario,
-    make_t4,
+    make_shapes,
 )
 
 
 def weights(model: ModelSpec | None = None, method: QuantizationMethod | None = None) -> Weights:
     chosen, how = model or make_model(), method or make_method()
     return Weights(chosen, chosen.checkpoints[0], how)
-
-
-def shapes(
-    model: ModelSpec | None = None,
-    gpu: GpuSpec | None = None,
-    engine: EngineSpec | None = None,
-    method: QuantizationMethod | None = None,
-) -> ShapeTable:
-    chosen, device, runs = model or make_model(), gpu or make_gpu(), engine or make_engine()
-    methods = (method,) if method else make_catalog().methods
-    catalog = make_catalog(models=(chosen,), gpus=(device,), engines=(runs,), methods=methods)
-    return build_shapes(catalog, catalog.models, catalog.engines)
 
 
 def test_every_reason_is_documented() -> None:
@@ -126,16 +110,6 @@ def test_a_pinned_format_that_nobody_publishes_is_said_with_what_there_is() -> N
     assert constraints.pinned_checkpoint([weights()], Pin(quantization=Quantization.INT8)) == [None]
 
 
-def test_a_verdict_tells_numbers_only_where_they_are_the_reason() -> None:
-    tgi_only = make_method(id="eetq", engines=("tgi",), min_compute_capability=75)
-    elsewhere = constraints.quantization_runs(
-        shapes(model=make_model(checkpoints=(Checkpoint("a/b", "eetq", Quantization.INT8),)), method=tgi_only)
-    )
-    assert elsewhere.fails.all()
-    assert elsewhere.actual is not None
-    assert np.isnan(elsewhere.actual).all()
-
-
 def test_a_lossy_format_is_turned_down_where_loss_is_to_be_avoided() -> None:
     awq = make_method(
         id="awq", quantization=Quantization.INT4, recovery_percent=((0.0, 90.4), (6.0, 97.73), (60.0, 98.9))
@@ -178,60 +152,9 @@ def test_gpus_are_turned_down() -> None:
     assert gpu_findings(make_scenario(), NoSupply("Cluster"))[2] is not None
 
 
-def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4() -> None:
-    volta = make_gpu(id="v100-16gb", compute_capability=70)
-    assert constraints.engine_runs_it(shapes(gpu=volta)).fails.all()
-    gemma = make_mixtral(refuses_float16=True)
-    assert constraints.engine_runs_it(shapes(gemma, make_t4())).fails.all()
-    assert not constraints.engine_runs_it(shapes(make_mixtral(), make_t4())).fails.all()
-
-
-@pytest.mark.parametrize(
-    ("gpu", "why"),
-    [
-        (make_gpu(), ""),
-        (make_gpu(compute_capability=89), ""),
-        (make_gpu(compute_capability=75), "its image has code for compute capability 8.0 to 9.0; the X has 7.5"),
-        (make_gpu(compute_capability=100), "its image has code for compute capability 8.0 to 9.0; the X has 10.0"),
-        (make_gpu(host_architecture="arm64"), "its image is built for amd64; machines with the X are arm64"),
-        (make_gpu(vendor="amd", compute_capability=None), "its image has no code for GPUs of amd"),
-    ],
-)
-def test_an_engine_runs_where_its_image_does(gpu: GpuSpec, why: str) -> None:
-    engine = make_engine(
-        min_compute_capability=80, max_compute_capability=90, image_architectures=("amd64",), supports_pipeline=True
-    )
-    gpu = replace(gpu, name="X")
-    assert engine.why_not_on(gpu) == why
-    assert constraints.engine_runs_it(shapes(gpu=gpu, engine=engine)).fails.all() == bool(why)
-
-
-def test_an_engine_runs_only_its_architectures_and_tasks() -> None:
-    assert constraints.engine_runs_it(shapes(engine=make_engine(architectures=("Other",)))).fails.all()
-    classifier = make_model(task=Task.CLASSIFICATION)
-    assert constraints.engine_runs_it(shapes(classifier, engine=make_engine(supports_classification=False))).fails.all()
-    table = shapes(engine=make_engine(supports_pipeline=False))
-    assert (constraints.engine_runs_it(table).fails == (table.pp > 1)).all()
-
-
-def test_a_format_without_a_kernel_on_the_gpu_is_refused() -> None:
-    mxfp4 = make_method(id="fp16", min_compute_capability=80)
-    verdict = constraints.quantization_runs(shapes(gpu=make_t4(), method=mxfp4))
-    assert verdict.fails.all()
-    assert verdict.limit is not None
-    assert verdict.actual is not None
-    assert (verdict.limit[0], verdict.actual[0]) == (8.0, 7.5)
-
-
-def test_fp8_kv_cache_is_not_to_be_had_on_a_t4() -> None:
-    table = shapes(gpu=make_t4())
-    assert (constraints.kv_dtype_runs(table).fails == (table.kv > 0)).all()
-    assert not constraints.kv_dtype_runs(shapes()).fails.any()
-
-
 def test_tensor_parallelism_divides_heads() -> None:
     odd = make_model(attention_heads=40, kv_heads=40)  # 40 heads do not split into 16
-    table = shapes(odd)
+    table = make_shapes(odd)
     verdict = constraints.tp_divides(table)
     assert set(np.unique(table.tp[verdict.fails])) == {16}
     assert verdict.limit is not None
@@ -242,7 +165,7 @@ def test_tensor_parallelism_divides_heads() -> None:
 def test_tensor_parallelism_keeps_quantization_groups_whole_and_tells_their_size() -> None:
     # Qwen2.5-72B: 29568 = 231 x 128, which no split of groups of 128 survives
     wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
-    table = shapes(wide, method=make_method(group_size=128))
+    table = make_shapes(wide, method=make_method(group_size=128))
     verdict = constraints.tp_keeps_groups(table)
     assert set(np.unique(table.tp[verdict.fails])) == {2, 4, 8, 16}
     assert verdict.limit is not None
@@ -254,19 +177,19 @@ def test_tensor_parallelism_keeps_quantization_groups_whole_and_tells_their_size
 
 def test_tensor_parallelism_keeps_the_groups_of_attention_and_shared_experts_too() -> None:
     narrow = make_model(attention_heads=16, kv_heads=16, head_dim=64, intermediate_size=16384)  # 64 rows on 16 GPUs
-    table = shapes(narrow, method=make_method(group_size=128))
+    table = make_shapes(narrow, method=make_method(group_size=128))
     assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {16}
     mixtral = make_mixtral()
     assert mixtral.moe is not None
     shared = replace(mixtral, moe=replace(mixtral.moe, shared_experts=1, shared_intermediate_size=512))
-    table = shapes(shared, method=make_method(id=shared.checkpoints[0].method, group_size=128))
+    table = make_shapes(shared, method=make_method(id=shared.checkpoints[0].method, group_size=128))
     assert set(np.unique(table.tp[constraints.tp_keeps_groups(table).fails])) == {8, 16}
 
 
 def test_layers_left_in_sixteen_bit_have_no_groups() -> None:
     wide = make_model(attention_heads=64, kv_heads=8, intermediate_size=29568)
     kept = replace(wide.checkpoints[0], stored_parts=(StoredPart(WeightPart.DENSE, 16.0),))
-    table = shapes(replace(wide, checkpoints=(kept,)), method=make_method(group_size=128))
+    table = make_shapes(replace(wide, checkpoints=(kept,)), method=make_method(group_size=128))
     assert not constraints.tp_keeps_groups(table).fails.any()
 
 
@@ -294,5 +217,5 @@ def test_published_checkpoints_split_as_their_engine_splits_them(
 
 
 def test_tensor_parallelism_stays_in_the_machine() -> None:
-    table = shapes(gpu=make_gpu(node_sizes=(1, 2, 4)))
+    table = make_shapes(gpu=make_gpu(node_sizes=(1, 2, 4)))
     assert set(np.unique(table.tp[constraints.tp_in_machine(table).fails])) == {8, 16}

@@ -44,7 +44,7 @@ def test_a_server_of_vllm_gets_exactly_these_words() -> None:
         "--tensor-parallel-size=1",
         "--pipeline-parallel-size=1",
         "--dtype=float16",
-        "--kv-cache-dtype=auto",
+        "--kv-cache-dtype=float16",
         "--shutdown-timeout=30",
         "--disable-access-log-for-endpoints=/health,/metrics,/ping",
     ]
@@ -245,3 +245,19 @@ def test_a_custom_model_is_served_under_its_own_name_and_the_scenarios() -> None
     plan = configured(model=make_model(id="org/mine"), checkpoint=Checkpoint("org/mine", "fp16", Quantization.FP16))
     words = container(rendered(plan, make_deploy()))["args"]
     assert words[:4] == ["org/mine", "--served-model-name", "chatbot", "org/mine"]
+
+
+def test_a_model_that_could_take_images_is_started_without_them() -> None:
+    seeing = make_model(architecture="Gemma3ForConditionalGeneration")
+    assert "--language-model-only" in container(rendered(configured(model=seeing)))["args"]
+    assert "--language-model-only" not in container(rendered())["args"]
+    plan = configured(model=seeing)
+    with_images = configured(plan, engine=replace(plan.configuration.engine, text_only=False))
+    assert "--language-model-only" not in container(rendered(with_images))["args"]
+
+
+def test_a_sixteen_bit_cache_is_asked_for_in_words_whatever_the_checkpoint_asks_for() -> None:
+    asking = Checkpoint("nvidia/x-FP8", "fp8", Quantization.FP8, kv_cache_dtype=Dtype.FP8)
+    plan = configured(checkpoint=asking, compute_dtype=Dtype.BFLOAT16, kv_dtype=Dtype.BFLOAT16)
+    words = container(rendered(plan))["args"]
+    assert (flag(words, "--dtype"), flag(words, "--kv-cache-dtype")) == ("bfloat16", "bfloat16")

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from inferplan.catalog.schema.base import Count, Name, Positive, Record, Sourced
-from inferplan.domain import deployment, model
+from inferplan.domain import attention, deployment, model
 
 
 class Recovery(Record):
@@ -25,10 +25,12 @@ class Method(Sourced):
     weight_bits: float = Field(gt=0, le=32)
     compute_dtype: Literal["float16", "bfloat16", "fp8", "int8", "fp4"]
     min_compute_capability: Count
+    max_compute_capability: Count | None = None
     native_min_compute_capability: int | None = None
     group_size: Count = 0
     quantizes_embeddings: bool = False
     experts_only: bool = False
+    refuses_float16: bool = False
     engines: list[str] = Field(min_length=1)
     made_while_loading: bool = False
     flag: str | None = None
@@ -50,15 +52,37 @@ class Method(Sourced):
             made_while_loading=self.made_while_loading,
             recovery_percent=tuple(sorted((r.params_from_billions, r.percent) for r in self.recovery)),
             flag=self.flag,
+            max_compute_capability=self.max_compute_capability,
+            refuses_float16=self.refuses_float16,
             sources=self.domain_sources(),
         )
 
 
-class KvDtype(Record):
-    """A KV-cache type and the lowest compute capability for it."""
+class AttentionKernel(Record):
+    """What one attention kernel does, on a range of compute capabilities (x 10)."""
 
-    dtype: Literal["fp8", "int8", "fp4"]
+    name: Name
     min_compute_capability: Count
+    max_compute_capability: Count | None = None
+    cache_dtypes: list[Literal["float16", "bfloat16", "fp8"]] = Field(min_length=1)
+    head_sizes: list[Positive] = Field(default_factory=list)
+    head_size_multiple: Positive = 1
+    min_head_size: Positive = 1
+    max_head_size: Positive | None = None
+    latent: bool = False
+    sparse: bool = False
+    sinks: bool = False
+    image_prefix: bool = False
+    mixed_head_sizes: bool = False
+
+    def to_domain(self) -> attention.AttentionKernel:
+        """Convert."""
+        given = self.model_dump(exclude={"cache_dtypes", "head_sizes"})
+        return attention.AttentionKernel(
+            cache_dtypes=tuple(model.Dtype(dtype) for dtype in self.cache_dtypes),
+            head_sizes=tuple(self.head_sizes),
+            **given,
+        )
 
 
 class BatchedTokens(Record):
@@ -87,7 +111,8 @@ class Engine(Sourced):
     supports_classification: bool
     chosen_only_on_request: bool
     notes: list[str] = Field(default_factory=list)
-    kv_dtypes: list[KvDtype] = Field(default_factory=list)
+    text_only: bool
+    attention_kernels: list[AttentionKernel] = Field(min_length=1)
     default_batched_tokens: list[BatchedTokens] = Field(min_length=1)
 
     def to_domain(self) -> deployment.EngineSpec:
@@ -101,13 +126,14 @@ class Engine(Sourced):
             vendors=tuple(self.vendors),
             architectures=None if self.architectures is None else tuple(self.architectures),
             memory_fraction=self.memory_fraction,
-            kv_dtypes=tuple((model.Dtype(kv.dtype), kv.min_compute_capability) for kv in self.kv_dtypes),
+            attention_kernels=tuple(kernel.to_domain() for kernel in self.attention_kernels),
             kv_block_tokens=self.kv_block_tokens,
             supports_pipeline=self.supports_pipeline,
             supports_classification=self.supports_classification,
             default_batched_tokens=tuple(sorted((b.from_gib, b.tokens) for b in self.default_batched_tokens)),
             chosen_only_on_request=self.chosen_only_on_request,
             notes=tuple(self.notes),
+            text_only=self.text_only,
             bfloat16_min_compute_capability=self.bfloat16_min_compute_capability,
             max_compute_capability=self.max_compute_capability,
             image_architectures=tuple(self.image_architectures),

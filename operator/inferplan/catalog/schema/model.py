@@ -79,6 +79,8 @@ class Weights(Record):
     method: str
     revision: Commit | None = None
     verified: bool = True
+    kv_cache_dtype: Literal["fp8"] | None = None
+    min_compute_capability: Positive | None = None
     stored_parts: list[Stored] = Field(default_factory=list)
     weights_band_percent: float = Field(default=model.WEIGHTS_BAND_PERCENT, ge=model.WEIGHTS_BAND_PERCENT, le=100)
     weights_band_reason: str = ""
@@ -99,6 +101,8 @@ class Weights(Record):
             quantization=quantizations[self.method],
             revision=self.revision,
             verified=self.verified,
+            kv_cache_dtype=None if self.kv_cache_dtype is None else model.Dtype(self.kv_cache_dtype),
+            min_compute_capability=self.min_compute_capability,
             stored_parts=tuple(part.to_domain() for part in self.stored_parts),
             weights_band_percent=self.weights_band_percent,
             weights_band_reason=self.weights_band_reason,
@@ -144,6 +148,10 @@ class Model(Sourced):
     image_tokens: Count = 0
     rotary_positions: Positive | None = None
     mtp_layers: Count = 0
+    attention_sinks: bool = False
+    sparse_attention: bool = False
+    image_prefix: bool = False
+    multimodal_item_tokens: Count = 0
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
     same_shape: list[Name] = Field(default_factory=list)
@@ -184,6 +192,10 @@ class Model(Sourced):
             image_tokens=self.image_tokens,
             rotary_positions=self.rotary_positions,
             mtp_layers=self.mtp_layers,
+            attention_sinks=self.attention_sinks,
+            sparse_attention=self.sparse_attention,
+            image_prefix=self.image_prefix,
+            multimodal_item_tokens=self.multimodal_item_tokens,
             not_sizable=self.not_sizable,
             notes=tuple(self.notes),
             sources=self.domain_sources(),
