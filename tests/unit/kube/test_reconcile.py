@@ -43,15 +43,13 @@ class Server:
         return body
 
 
-def looked_at(server: Server, for_s: float = 0.2, **spec: Any) -> Server:
-    spec = spec or {"model": {"allow": ["nobody/nothing"]}}
-
+def looked_at(server: Server, for_s: float = 0.2) -> Server:
     async def look() -> None:
         inbox = Inbox()
         client = cast("Client", server)
         world = World(client, (), inbox)
         reconciler = Reconciler(client, world, inbox, make_api_catalog())
-        body = make_body(**{**server.spec, **spec})
+        body = make_body(**server.spec)
         body["metadata"]["resourceVersion"] = "1"
         world.see_scenario(body)
         running = asyncio.create_task(reconciler.run())
@@ -108,7 +106,7 @@ INSTEAD = 'use spec.select.pin.gpuMemoryUtilization: "0.95"'
     ],
 )
 def test_a_spec_that_no_plan_could_be_rendered_for_is_invalid_and_stalled(spec: dict[str, Any], said: str) -> None:
-    (status,) = looked_at(Server(), for_s=2.0, **spec).statuses
+    (status,) = looked_at(Server(spec=spec), for_s=2.0).statuses
     conditions = {row["type"]: row for row in status["conditions"]}
     assert (conditions["SpecValid"]["status"], conditions["SpecValid"]["reason"]) == ("False", "InvalidSpec")
     assert said in conditions["SpecValid"]["message"]
