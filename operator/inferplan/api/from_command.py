@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -277,10 +278,14 @@ class _Reading:
                 self.notes.append("--kv-cache-dtype fp8_e5m2: planned as fp8, which is fp8_e4m3")
         for flag, name in (("--cpu-offload-gb", "cpuOffloadGib"), ("--kv-offloading-size", "kvOffloadGib")):
             size = self._value(flag)
-            if size is not None and float(size) > 0:
-                self.pin[name] = max(1, round(float(size)))
-                if self.pin[name] != float(size):
-                    self.notes.append(f"{flag} {size}: planned as {self.pin[name]} GiB, in whole GiB")
+            if size is None or float(size) == 0:
+                continue
+            if not 0 < float(size) < math.inf:
+                self.faults.append(Fault(WHERE, f"{flag} {size} is no size", "write GiB, a number above 0"))
+                continue
+            self.pin[name] = max(1, round(float(size)))
+            if self.pin[name] != float(size):
+                self.notes.append(f"{flag} {size}: planned as {self.pin[name]} GiB, in whole GiB")
 
     def _take_start(self, found: FoundModel) -> None:
         if self._switch("--enforce-eager"):
@@ -290,12 +295,16 @@ class _Reading:
         if limits is not None and limits.keys and not any(_counts(value) for value in limits.keys.values()):
             del self._left["--limit-mm-per-prompt"]
             text_only = True
-        if found.model.architecture.endswith("ForConditionalGeneration"):
+        if found.model.multimodal:
             self.pin["modalities"] = "Text" if text_only else "All"
         kind = self._value("--dtype")
         native = found.model.native_dtype.value
-        if kind not in {None, "auto", native} and (kind, native) != ("half", "float16"):
-            self.notes.append(f"--dtype {kind}: left out, the model's own {native} takes as much memory in 16 bit")
+        if kind in {"float", "float32"}:
+            self.faults.append(
+                Fault(WHERE, "--dtype float32 cannot be planned", "leave it out: 16 bit take half of it")
+            )
+        elif kind not in {None, "auto", native} and (kind, native) != ("half", "float16"):
+            self.notes.append(f"--dtype {kind}: left out, the model's own {native} takes as much memory")
 
     def _take_speculative(self) -> None:
         config = dict(given.keys) if (given := self._left.pop("--speculative-config", None)) is not None else {}

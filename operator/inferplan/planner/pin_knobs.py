@@ -82,7 +82,7 @@ def _with_length(scenario: Scenario, length: int) -> Scenario:
 def _kv_type_knob(scenario: Scenario, pin: Pin) -> Knob:
     """A KV cache of 8 bits, which holds twice the tokens."""
     dropped = replace(scenario, pin=replace(pin, kv_dtype=Dtype.FP8))
-    current = "the model's own" if pin.kv_dtype is None else pin.kv_dtype.value
+    current = "the checkpoint's own" if pin.kv_dtype is None else pin.kv_dtype.value
     to = Dtype.FP8.value
     return Knob(
         f"{WHOLE_PIN}.kvCacheType", current, dropped, "cost", lambda open_, _: Setting(to, open_, "fp8 KV cache")

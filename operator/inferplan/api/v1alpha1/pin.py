@@ -125,7 +125,7 @@ class Pin(SpecModel):
         description=(
             "Number format of the KV cache. fp8 holds twice the tokens of a 16-bit type, at a small loss of accuracy;"
             " bfloat16 and float16 both mean the 16-bit type that the model computes in. Absent: chosen, and in a pin"
-            " that fixes everything else the 16-bit type."
+            " that fixes everything else the type that the checkpoint asks for, mostly 16 bit."
         ),
     )
     gpu_memory_utilization: Annotated[str, Field(max_length=6, pattern=SHARE_PATTERN)] | None = Field(
