@@ -300,9 +300,7 @@ class _Reading:
         kind = self._value("--dtype")
         native = found.model.native_dtype.value
         if kind in {"float", "float32"}:
-            self.faults.append(
-                Fault(WHERE, "--dtype float32 cannot be planned", "leave it out: 16 bit take half of it")
-            )
+            self.faults.append(Fault(WHERE, "--dtype float32 cannot be planned", "leave it out: 16 bit are planned"))
         elif kind not in {None, "auto", native} and (kind, native) != ("half", "float16"):
             self.notes.append(f"--dtype {kind}: left out, the model's own {native} takes as much memory")
 

@@ -12,12 +12,13 @@ from inferplan.api.resolve import Resolved
 from inferplan.api.status import outcome_to_status, status_document, summary
 from inferplan.api.v1alpha1 import InferenceScenarioStatus
 from inferplan.api.v1alpha1.status import Origin
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
 from inferplan.domain.estimate import Range
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Miss
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import LoadKind, Scenario
-from tests.builders import make_scenario, make_workload
+from tests.builders import make_engine, make_model, make_scenario, make_workload
 from tests.unit.api.outcomes import make_estimate, make_infeasible_outcome, make_outcome, make_plan
 
 
@@ -49,6 +50,27 @@ def test_a_pin_that_misses_says_so() -> None:
         "actual": "1.4",
         "unit": "s",
     }
+
+
+def test_a_start_that_is_not_the_engines_own_stands_in_the_plan_and_nothing_else_does() -> None:
+    decoding = SpeculativeDecoding(SpeculativeMethod.DRAFT_MODEL, 3, 0.65, make_model(id="small/one"))
+    engine = make_engine(
+        eager=True, text_only=False, cpu_offload_bytes=2**30, kv_offload_bytes=2**31, speculative=decoding
+    )
+    plan = make_plan()
+    plan = replace(plan, configuration=replace(plan.configuration, engine=engine))
+    told = status_document(outcome_to_status(make_outcome(chosen=plan)))["plan"]
+    names = ("execution", "modalities", "cpuOffloadGib", "kvOffloadGib", "speculativeDecoding")
+    assert [told[name] for name in names] == [
+        "Eager",
+        "All",
+        1,
+        2,
+        {"method": "DraftModel", "tokens": 3, "acceptancePercent": 65, "model": "small/one"},
+    ]
+    plain = status_document(outcome_to_status(make_outcome()))["plan"]
+    assert set(names).isdisjoint(plain)
+    assert (plain["memory"]["longestContextTokens"], plain["memory"]["fullLengthSequences"]) == (4096, "55.5")
 
 
 def test_no_plan_is_told_with_the_reason_and_what_would_help() -> None:

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pytest
 
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
 from inferplan.domain.estimate import Range
 from inferplan.domain.plan import Change, Infeasibility, Miss, Outcome, Relaxation, Remark, RemarkKind
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode, Rejection, RejectionCount, RejectionSummary
@@ -116,6 +117,19 @@ def test_what_a_pin_misses_stands_above_the_analysis() -> None:
     found = report(make_outcome(scenario=scenario, chosen=plan, tiers=(plan,)))
     assert section(found, "What the pinned").points == ("❌ TtftOverTarget: 2.25 against 1 s",)
     assert titles(found).index("What the pinned configuration misses") < titles(found).index("Analysis (Recommended)")
+
+
+def test_what_a_pin_says_about_the_start_is_shown_and_else_nothing() -> None:
+    decoding = SpeculativeDecoding(SpeculativeMethod.NGRAM, 1, 0.5)
+    pin = Pin(gpu_memory_utilization=0.955, max_num_batched_tokens=4096, eager=True, speculative=decoding)
+    plan = make_plan()
+    shown = rows(section(report(make_outcome(scenario=make_scenario(pin=pin), tiers=(plan,), chosen=plan)), "Plan"))
+    assert shown["Started with"] == (
+        "95.5 % of each GPU's memory, steps of up to 4,096 tokens, no CUDA graphs,"
+        " 1 token drafted from repetitions, 50 % of them kept",
+    )
+    plain = report(make_outcome(scenario=make_scenario(pin=Pin(gpu="l4")), tiers=(plan,), chosen=plan))
+    assert "Started with" not in rows(section(plain, "Plan"))
 
 
 def test_growth_says_where_it_ends() -> None:
