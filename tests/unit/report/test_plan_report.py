@@ -124,10 +124,8 @@ def test_what_a_pin_says_about_the_start_is_shown_and_else_nothing() -> None:
     pin = Pin(gpu_memory_utilization=0.955, max_num_batched_tokens=4096, eager=True, speculative=decoding)
     plan = make_plan()
     shown = rows(section(report(make_outcome(scenario=make_scenario(pin=pin), tiers=(plan,), chosen=plan)), "Plan"))
-    assert shown["Started with"] == (
-        "95.5 % of each GPU's memory, steps of up to 4,096 tokens, no CUDA graphs,"
-        " 1 token drafted from repetitions, 50 % of them kept",
-    )
+    start = "95.5 % of each GPU's memory, steps of up to 4,096 tokens, no CUDA graphs"
+    assert shown["Started with"] == (f"{start}, 1 token drafted from repetitions, 50 % of them kept",)
     plain = report(make_outcome(scenario=make_scenario(pin=Pin(gpu="l4")), tiers=(plan,), chosen=plan))
     assert "Started with" not in rows(section(plain, "Plan"))
 
