@@ -119,7 +119,8 @@ def draw(kind: LoadKind, seed: int, stages: int = 1, requests: int = REQUESTS) -
         think_s=think_s,
         first_within_s=float(closed.e2e.mean[0]) + think_s,
     )
-    words = f"{stages} stages, {kind} {amount:.2f} of {model.id}, {prompt:.0f}/{output:.0f} tokens, tail {tail}, {slots} slots"
+    lengths = f"{prompt:.0f}/{output:.0f} tokens, tail {tail}"
+    words = f"{stages} stages, {kind} {amount:.2f} of {model.id}, {lengths}, {slots} slots"
     return Draw(kind, closed, simulate(table, traffic, max_num_seqs=slots), words)
 
 
