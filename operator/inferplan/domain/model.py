@@ -259,7 +259,7 @@ class ModelSpec:
     Parameters
     ----------
     params_total
-        Weights loaded for text serving.
+        Weights as published; :attr:`text_params` are those that serve text.
     params_active
         Weights that one token uses (equals ``params_total`` for dense models).
     attention
@@ -300,7 +300,9 @@ class ModelSpec:
     refuses_float16: bool = False
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     vision_params: int = 0
-    """Vision tower and projector, in 16 bit, on top of ``params_total``; not loaded where text alone is served."""
+    """Vision tower and projector, in 16 bit; not loaded where text alone is served."""
+    vision_counted: bool = False
+    """Whether the published ``params_total`` counts the vision tower (gemma 3); else it comes on top."""
     image_tokens: int = 0
     """Tokens of the largest image that the vision tower takes at once."""
     rotary_positions: int | None = None
@@ -308,6 +310,11 @@ class ModelSpec:
     not_sizable: str | None = None
     notes: tuple[str, ...] = ()
     sources: tuple[Source, ...] = field(default=())
+
+    @property
+    def text_params(self) -> int:
+        """Weights loaded for text serving [count]."""
+        return self.params_total - self.vision_params * self.vision_counted
 
     def score(self, metric: str) -> QualityScore | None:
         """Return the newest score of a metric, or None when the quality is unknown."""

@@ -138,6 +138,7 @@ class Model(Sourced):
     gated: bool | None = None
     refuses_float16: bool = False
     vision_params: Count = 0
+    vision_counted: bool = False
     image_tokens: Count = 0
     rotary_positions: Positive | None = None
     not_sizable: str | None = None
@@ -177,6 +178,7 @@ class Model(Sourced):
             same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
             vision_params=self.vision_params,
+            vision_counted=self.vision_counted,
             image_tokens=self.image_tokens,
             rotary_positions=self.rotary_positions,
             not_sizable=self.not_sizable,
