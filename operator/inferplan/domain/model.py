@@ -277,7 +277,7 @@ class ModelSpec:
     Parameters
     ----------
     params_total
-        Weights loaded for text serving.
+        Weights as published; :attr:`text_params` are those that serve text.
     params_active
         Weights that one token uses (equals ``params_total`` for dense models).
     attention
@@ -326,7 +326,9 @@ class ModelSpec:
     multimodal_item_tokens: int = 0
     """Tokens of the largest image or video that has to be taken in a single step; 0 where none has to be."""
     vision_params: int = 0
-    """Vision tower and projector, in 16 bit, on top of ``params_total``; not loaded where text alone is served."""
+    """Vision tower and projector, in 16 bit; not loaded where text alone is served."""
+    vision_counted: bool = False
+    """Whether the published ``params_total`` counts the vision tower (gemma 3); else it comes on top."""
     image_tokens: int = 0
     """Tokens of the largest image that the vision tower takes at once."""
     rotary_positions: int | None = None
@@ -341,6 +343,11 @@ class ModelSpec:
     def multimodal(self) -> bool:
         """Whether it takes images or video as well, by the name that such architectures have."""
         return self.architecture.endswith("ForConditionalGeneration")
+
+    @property
+    def text_params(self) -> int:
+        """Weights loaded for text serving [count]."""
+        return self.params_total - self.vision_params * self.vision_counted
 
     def score(self, metric: str) -> QualityScore | None:
         """Return the newest score of a metric, or None when the quality is unknown."""

@@ -74,7 +74,7 @@ def parameters(model: ModelSpec) -> Parameters:
         routed_active = matrices * moe.experts_per_token * moe.expert_intermediate_size
         shared = matrices * max(1, moe.shared_experts) * moe.shared_intermediate_size
         router = moe.layers * moe.experts * model.hidden_size
-    rest = max(0, model.params_total - embedding - head - routed)
+    rest = max(0, model.text_params - embedding - head - routed)
     dense = min(rest, 3 * dense_layers(model) * model.hidden_size * model.intermediate_size)
     shared = min(rest - dense, shared)
     attention = rest - dense - shared

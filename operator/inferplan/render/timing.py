@@ -75,5 +75,5 @@ def weight_file_bytes(plan: Plan) -> float:
     """Bytes of weight files that one replica reads; what is quantized while loading is read in 16 bit."""
     chosen = plan.configuration
     if chosen.checkpoint.made_while_loading:
-        return (chosen.model.params_total + chosen.model.vision_params) * DTYPE_BYTES[Dtype.BFLOAT16]
+        return (chosen.model.text_params + chosen.model.vision_params) * DTYPE_BYTES[Dtype.BFLOAT16]
     return plan.estimate.memory.weights_bytes * chosen.gpus_per_replica

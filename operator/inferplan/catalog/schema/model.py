@@ -145,6 +145,7 @@ class Model(Sourced):
     gated: bool | None = None
     refuses_float16: bool = False
     vision_params: Count = 0
+    vision_counted: bool = False
     image_tokens: Count = 0
     rotary_positions: Positive | None = None
     mtp_layers: Count = 0
@@ -189,6 +190,7 @@ class Model(Sourced):
             same_shape=tuple(self.same_shape),
             refuses_float16=self.refuses_float16,
             vision_params=self.vision_params,
+            vision_counted=self.vision_counted,
             image_tokens=self.image_tokens,
             rotary_positions=self.rotary_positions,
             mtp_layers=self.mtp_layers,
