@@ -126,10 +126,10 @@ def _spec(dice: random.Random, catalog: Catalog) -> Spec:
     sizable = [model.id for model in catalog.models if model.not_sizable is None]
     gpus = [gpu.id for gpu in catalog.gpus if gpu.vendor == "nvidia" and (gpu.compute_capability or 0) >= 75]
     if "model" not in spec:
-        spec["model"] = {"allow": dice.sample(sizable, dice.choice([1, 1, 2]))}
+        spec["model"] = {"allow": dice.sample(sizable, dice.choice([1, 2, 3]))}
     spec["quality"] = {"quantization": {"lossy": "Allow"}} if dice.random() < 0.8 else {}
     if dice.random() < 0.85:
-        spec["hardware"] = {"allow": dice.sample(gpus, dice.choice([1, 1, 2]))}
+        spec["hardware"] = {"allow": dice.sample(gpus, dice.choice([1, 2, 4]))}
     return spec
 
 

@@ -9,7 +9,7 @@ from importlib import resources
 from inferplan.api.contradiction import Contradiction
 from inferplan.api.suggest import did_you_mean
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
-from inferplan.domain.cron import CronError, starts
+from inferplan.cron import CronError, starts
 from inferplan.domain.units import SECONDS_PER_MINUTE
 
 
@@ -30,17 +30,15 @@ def schedule_can_be_kept(spec: InferenceScenarioSpec) -> Iterator[Contradiction]
     except CronError as error:
         yield Contradiction(f"{path}.cron", error.problem, error.fix)
         return
-    limits = (
-        (f"{path}.windowMinutes", load.schedule.window_minutes),
-        ("spec.workload.deadlineMinutes", load.deadline_minutes),
-    )
-    for field, minutes in limits:
-        if minutes is not None and minutes * SECONDS_PER_MINUTE > gap_s:
-            most = gap_s // SECONDS_PER_MINUTE
-            lower = f"set at most {most}, or start less often" if most else "start less often"
-            yield Contradiction(
-                field, f"{minutes} min are longer than the {gap_s / SECONDS_PER_MINUTE:g} min between starts", lower
-            )
+    field, minutes = f"{path}.windowMinutes", load.schedule.window_minutes
+    if minutes is None:  # a run is ended with its window; without one it has until its deadline
+        field, minutes = "spec.workload.deadlineMinutes", load.deadline_minutes
+    if minutes is not None and minutes * SECONDS_PER_MINUTE > gap_s:
+        most = gap_s // SECONDS_PER_MINUTE
+        fix = f"set at most {most}, or start less often" if most else "start less often"
+        yield Contradiction(
+            field, f"{minutes} min are longer than the {gap_s / SECONDS_PER_MINUTE:g} min between starts", fix
+        )
 
 
 @functools.cache

@@ -18,7 +18,7 @@ from inferplan.report.numbers import number
 from inferplan.report.outline import Report, Section, Table
 
 if TYPE_CHECKING:
-    from inferplan.planner.explain import Step
+    from inferplan.planner.arithmetic import Step
 
 EPILOG = """
 **Examples**

@@ -13,7 +13,7 @@ from inferplan.domain.model import Task
 from inferplan.domain.scenario import Scenario
 
 if TYPE_CHECKING:
-    from inferplan.planner.explain import Subject
+    from inferplan.planner.arithmetic import Subject
     from inferplan.report.simulation import SimulatedPlan
 
 EPILOG = """

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import TypeVar
 
-from inferplan.domain.cron import starts
 from inferplan.domain.deployment import Configuration, EngineSpec, SpeculativeDecoding
 from inferplan.domain.hardware import OwnedPool, Terms
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
@@ -78,14 +77,6 @@ class Workload:
         window = None if self.schedule is None else self.schedule.window_minutes
         limits = [] if window is None else [float(window * SECONDS_PER_MINUTE)]
         return min([*limits, *([] if self.deadline_s is None else [self.deadline_s])], default=None)
-
-    def without_time_limit(self) -> Workload:
-        """Copy that may take as long as it takes; a scheduled run ends before the next one starts."""
-        if self.schedule is None:
-            return replace(self, deadline_s=None)
-        gap_minutes = starts(self.schedule.cron).shortest_gap_s // SECONDS_PER_MINUTE
-        schedule = replace(self.schedule, window_minutes=None)
-        return replace(self, deadline_s=float(gap_minutes * SECONDS_PER_MINUTE), schedule=schedule)
 
 
 @dataclass(frozen=True, slots=True)

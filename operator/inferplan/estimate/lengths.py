@@ -77,7 +77,7 @@ def squared_variation(mean: Numbers, p95: Numbers) -> Floats:
     ``exp(s^2) - 1`` of the lognormal; beyond it, from the second moments of the two parts. It never falls with the P95.
 
     >>> round(float(squared_variation(512, 512)), 3), round(float(squared_variation(1, 3.868)), 1)
-    (0.0, 13.9)
+    (0.0, 13.6)
     """
     sigma = lognormal_sigma(mean, p95)
     ratio = _ratio(mean, p95)

@@ -145,6 +145,7 @@ def build_shapes(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
     largest = np.array([_largest_tp(spec) for spec in catalog.gpus], dtype=np.int64)
     tp = np.array([tp for tp, _ in parallel], dtype=np.int64)[form]
     pp = np.array([pp for _, pp in parallel], dtype=np.int64)[form]
+    own = np.array([[w.checkpoint.kv_cache_dtype is dtype for dtype in kv_dtypes] for w in weights], dtype=np.bool_)
     return ShapeTable(
         weights=weights,
         gpus=catalog.gpus,
@@ -156,7 +157,7 @@ def build_shapes(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
         kv=kv,
         tp=np.where(tp == 0, largest[gpu], tp),
         pp=pp,
-        own_cache=np.array([[w.checkpoint.kv_cache_dtype is kind for kind in kv_dtypes] for w in weights])[weight, kv],
+        own_cache=own.reshape(-1, len(kv_dtypes))[weight, kv],
     )
 
 

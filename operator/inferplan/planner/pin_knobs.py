@@ -10,6 +10,7 @@ from inferplan.domain.model import Dtype
 from inferplan.domain.plan import Change, Plan
 from inferplan.domain.scenario import Pin, Scenario, Slo
 from inferplan.planner.knob import CONTEXT_GRAIN_TOKENS, Knob, Setting, longest_context, longest_request
+from inferplan.planner.schedule import without_time_limit
 
 WHOLE_PIN = "select.pin"
 
@@ -51,7 +52,7 @@ def _field_knob(scenario: Scenario, pin: Pin, path: str, attribute: str, minimis
     if pin.is_full and attribute in _COUNTS:
         return Knob(f"{WHOLE_PIN}.{path}", str(current), scenario, _COUNTS[attribute], put_back)
     dropped = replace(scenario, pin=replace(pin, **{attribute: None}))
-    patient = replace(dropped, slo=Slo(scenario.slo.percentile), workload=scenario.workload.without_time_limit())
+    patient = replace(dropped, slo=Slo(scenario.slo.percentile), workload=without_time_limit(scenario.workload))
     unasked = patient if pin.is_full else None
     return Knob(f"{WHOLE_PIN}.{path}", str(current), dropped, minimise, put_back, unasked=unasked)
 

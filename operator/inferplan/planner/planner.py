@@ -16,12 +16,13 @@ from inferplan.domain.reasons import ReasonCode, Rejection
 from inferplan.domain.scenario import HardwarePolicy, HardwareSource, Pin, Scenario, Tier
 from inferplan.domain.taints import repelling
 from inferplan.planner.advice import assumptions, cautions, recommendations
+from inferplan.planner.arithmetic import Step, Subject
 from inferplan.planner.assemble import assemble
 from inferplan.planner.budget import budget_micro_usd
 from inferplan.planner.candidates import BATCH_LIMITS, custom_model
 from inferplan.planner.constraints import max_model_len
 from inferplan.planner.contest import Contest, Grid, contest, make_grid
-from inferplan.planner.explain import Step, Subject, explain
+from inferplan.planner.explain import explain
 from inferplan.planner.field import Field
 from inferplan.planner.filters import Filtered, StaticTable, build_static, filter_shapes
 from inferplan.planner.growth import growth

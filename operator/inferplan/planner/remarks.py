@@ -21,6 +21,8 @@ TIGHT_FIT_PERCENT = 85.0
 """Share of the GPU's memory in real use from which a fit is called tight."""
 LOW_MEMORY_PERCENT = 40.0
 BUSY_PERCENT = 80
+LEAST_ROOM = 1.05
+"""Capacity, at its low end, over the load below which there is no room to speak of."""
 IDLE_PERCENT = 30
 LEAST_USUAL_SPOT_SHARE, MOST_USUAL_SPOT_SHARE = Decimal("0.15"), Decimal("0.95")
 """Spot over on-demand price beyond which a snapshot is called unusual: 97 of 100 pairs in the price sources lie between
@@ -161,16 +163,16 @@ def _load(subject: Subject) -> Iterator[Remark]:
     estimate, configuration = subject.estimate, subject.configuration
     percent = round(100 * estimate.utilization)
     rate = estimate.capacity_rps.expected
+    spare = estimate.capacity_rps.low / max(estimate.requests_per_s, 1e-9)
     if subject.scenario.workload.kind is LoadKind.OFFLINE:
         gpus = "1 GPU" if configuration.gpus == 1 else f"{configuration.gpus} GPUs"
         yield _strength("Throughput", f"{rate:.1f} items/s over {gpus}")
-    elif percent >= BUSY_PERCENT:
-        yield _caution("LittleRoom", f"runs at {percent} % of the {rate:.2f} requests/s at which it saturates")
+    elif percent >= BUSY_PERCENT or spare < LEAST_ROOM:
+        text = f"runs at {percent} % of the {rate:.2f} requests/s at which it saturates"
+        yield _caution("LittleRoom", f"{text} ({estimate.capacity_rps.low:.2f} at the low end)")
     else:
-        spare = rate / max(estimate.requests_per_s, 1e-9)
-        yield _strength(
-            "RoomToGrow", f"runs at {percent} % of its {rate:.2f} requests/s: room for {spare:.1f}x the load"
-        )
+        sure = f"room for {spare:.1f}x the load at the low end of that"
+        yield _strength("RoomToGrow", f"runs at {percent} % of its {rate:.2f} requests/s: {sure}")
     if configuration.replicas == 1 and subject.scenario.workload.kind is not LoadKind.OFFLINE:
         yield _caution("SingleReplica", "1 replica: a restart interrupts the service")
     if configuration.gpus_per_replica > 1:

@@ -20,6 +20,7 @@ from inferplan.planner.knob import (
     longest_request,
     without,
 )
+from inferplan.planner.schedule import without_time_limit
 
 _CENT, _NANO = Decimal("0.01"), Decimal("0.000000001")
 
@@ -88,7 +89,7 @@ def _time_knobs(scenario: Scenario) -> list[Knob]:
         also = tuple(Change(name, str(now), str(minutes)) for now, name in others if now < minutes)
         return Setting(str(minutes), replace(open_, workload=longer), f"+{minutes - limit:,} min for the run", also)
 
-    dropped = replace(scenario, workload=work.without_time_limit())
+    dropped = replace(scenario, workload=without_time_limit(work))
     return [Knob(field, str(limit), dropped, "duration", fit, ReasonCode.DEADLINE_MISSED)]
 
 

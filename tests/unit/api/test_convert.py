@@ -438,6 +438,12 @@ def test_a_schedule_that_kubernetes_keeps_is_kept(cron: str, zone: str) -> None:
     )
 
 
+def test_a_window_ends_a_run_whose_deadline_is_later() -> None:
+    schedule = '{cron: "*/30 * * * *", windowMinutes: 30}'
+    found = converted(spec_of("useCase: BatchClassification", f"workload: {{schedule: {schedule}}}"))
+    assert found.scenario.workload.time_limit_s == 1800
+
+
 def test_a_preset_that_says_the_impossible_is_a_fault_of_the_catalog() -> None:
     preset = Preset(UseCase.CHATBOT, Task.GENERATION, "", (PresetValue("slo.percentil", "P95", ""),))
     with pytest.raises(CatalogError, match=r"preset Chatbot: slo\.percentil"):

@@ -57,14 +57,13 @@ def test_requests_of_different_batches_overlap() -> None:
     alone = simulate(FOUR, sent([BUDGET], [100.0]), max_num_seqs=8)
     assert found.ttft_s[0] == pytest.approx(alone.ttft_s[0])
     assert found.ttft_s[1] - found.ttft_s[0] == pytest.approx(stage_s(FOUR, 0, 0, BUDGET), rel=0.05)
-    assert found.tpot_s[0] == pytest.approx(alone.tpot_s[0], rel=0.05)
+    assert found.tpot_s[0] == pytest.approx(alone.tpot_s[0], rel=0.1)  # it waits for the other's prompt once
 
 
 def test_the_batch_limit_counts_all_batches() -> None:
     found = simulate(FOUR, drawn(LoadKind.OPEN_LOOP, 30.0, requests=120), max_num_seqs=3)
-    running = sorted(
-        [(s + t, 1) for s, t in zip(found.sent_s, found.ttft_s, strict=True)] + [(d, -1) for d in found.done_s]
-    )
+    first_s = found.sent_s + found.ttft_s
+    running = sorted([(s, 1) for s in first_s] + [(s, -1) for s in found.done_s])
     assert np.cumsum([step for _, step in running]).max() <= 3
 
 

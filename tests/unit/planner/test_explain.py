@@ -7,10 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from inferplan.domain.scenario import LoadKind, Scenario
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
+from inferplan.domain.scenario import LoadKind, Pin, Scenario
 from inferplan.planner import Planner
-from inferplan.planner.explain import Step
-from tests.builders import make_catalog, make_scenario, make_workload
+from inferplan.planner.arithmetic import Step
+from tests.builders import make_catalog, make_model, make_scenario, make_workload
 
 PLANNER = Planner(make_catalog())
 
@@ -18,6 +19,10 @@ SCENARIOS = {
     "dense": make_scenario(),
     "experts": make_scenario(context_tokens=16384),
     "open": make_scenario(workload=make_workload(kind=LoadKind.OPEN_LOOP, concurrent_users=None, request_rate_rps=3.0)),
+    "drafting": make_scenario(
+        pin=Pin(speculative=SpeculativeDecoding(SpeculativeMethod.DRAFT_MODEL, 3, 0.7, make_model(params_total=10**9)))
+    ),
+    "offloading": make_scenario(pin=Pin(cpu_offload_bytes=2**30, eager=True)),
     "cached prefix": make_scenario(workload=make_workload(shared_prefix_tokens=200)),
 }
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from inferplan.domain.cron import SPAN_DAYS, WORDS, CronError, starts
+from inferplan.cron import SPAN_DAYS, WORDS, CronError, starts
 
 HOUR_S, DAY_S = 3_600, 86_400
 
