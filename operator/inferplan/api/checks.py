@@ -12,9 +12,8 @@ from decimal import Decimal
 
 from inferplan.api.contradiction import Contradiction
 from inferplan.api.deploy_checks import deploy_makes_sense
-from inferplan.api.pin_checks import pin_makes_sense, possible_engines
+from inferplan.api.pin_checks import pin_makes_sense
 from inferplan.api.schedule_checks import schedule_can_be_kept
-from inferplan.api.v1alpha1.pin import EngineName
 from inferplan.api.v1alpha1.scalars import MAXIMUM_TOKENS
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Dtype, Quantization, Task
@@ -221,10 +220,6 @@ def engine_details_fit_one_engine(spec: InferenceScenarioSpec) -> Iterator[Contr
         for name, value in (("version", engine.version), ("image", engine.image), ("extraArgs", engine.extra_args)):
             if value is not None:
                 yield Contradiction(f"spec.engine.{name}", "belongs to one engine", "allow only that one")
-    if spec.workload.items is not None and EngineName.TGI in possible_engines(spec):
-        pinned = spec.select.pin is not None and spec.select.pin.engine is not None
-        path = "spec.select.pin.engine" if pinned else "spec.engine.allow"
-        yield Contradiction(path, "TGI has no batch runner, and the workload is a run of items", "use vLLM")
 
 
 CHECKS: tuple[Check, ...] = (

@@ -111,13 +111,6 @@ def test_an_engine_that_is_merely_allowed_has_to_have_the_settings_too() -> None
     assert converted("engine: TGI, speculativeDecoding: {method: Ngram, tokens: 2}", more).scenario.pin is not None
 
 
-def test_a_run_of_items_has_no_runner_in_tgi() -> None:
-    spec = "{useCase: BatchClassification, engine: {allow: [TGI]}}"
-    document = read_scenarios(f"{HEAD}spec: {spec}", "chat.yaml").scenarios[0]
-    with pytest.raises(InputError, match=r"spec.engine.allow: TGI has no batch runner"):
-        to_scenario(document.resource, CATALOG, document.locate)
-
-
 def test_a_classifier_drafts_nothing() -> None:
     spec = "{useCase: BatchClassification, select: {pin: {speculativeDecoding: {method: Ngram, tokens: 2}}}}"
     document = read_scenarios(f"{HEAD}spec: {spec}", "chat.yaml").scenarios[0]

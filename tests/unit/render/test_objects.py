@@ -16,6 +16,7 @@ from inferplan.domain.plan import Plan
 from inferplan.render.checks import check
 from inferplan.render.context import make_context
 from inferplan.render.manifest_text import to_yaml
+from inferplan.render.refusals import plan_faults
 from inferplan.render.renderer import render
 from tests.builders import make_engine, make_model, make_scenario
 from tests.unit.api.outcomes import make_cost, make_plan
@@ -210,6 +211,7 @@ def test_a_batch_run_without_files_or_runner_is_refused() -> None:
         rendered(None, make_deploy(), scenario=make_batch_scenario())
     with pytest.raises(UnrenderableError, match="TGI has no batch runner"):
         rendered(tgi(), make_batch_deploy(), scenario=make_batch_scenario())
+    assert "TGI has no batch runner" in str(plan_faults(tgi(), make_batch_scenario())[0])
 
 
 def test_an_engine_without_templates_is_refused_with_those_that_have_some() -> None:
