@@ -72,8 +72,16 @@ def timing(plan: Plan) -> Timing:
 
 
 def weight_file_bytes(plan: Plan) -> float:
-    """Bytes of weight files that one replica reads; what is quantized while loading is read in 16 bit."""
+    """Bytes of weight files that one replica fetches.
+
+    Notes
+    -----
+    What is quantized while loading is read in 16 bit. Weights that stay in the machine's memory, and vision towers that
+    are left out, lie in the files as well.
+    """
     chosen = plan.configuration
+    vision = chosen.model.vision_params * DTYPE_BYTES[Dtype.BFLOAT16]
     if chosen.checkpoint.made_while_loading:
-        return (chosen.model.text_params + chosen.model.vision_params) * DTYPE_BYTES[Dtype.BFLOAT16]
-    return plan.estimate.memory.weights_bytes * chosen.gpus_per_replica
+        return chosen.model.text_params * DTYPE_BYTES[Dtype.BFLOAT16] + vision
+    loaded = plan.estimate.memory.weights_bytes + chosen.engine.cpu_offload_bytes
+    return loaded * chosen.gpus_per_replica + (vision if chosen.engine.text_only else 0.0)

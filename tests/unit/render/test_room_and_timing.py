@@ -228,3 +228,12 @@ def test_a_pod_ends_after_its_longest_answer(longest_s: float, drain_s: int) -> 
 def test_a_prediction_that_moves_a_little_replaces_no_pod() -> None:
     plans = [make_plan(estimate=make_estimate(e2e=latency(seconds))) for seconds in (2.0, 2.1)]
     assert pod_spec(rendered(plans[0])) == pod_spec(rendered(plans[1]))
+
+
+def test_files_hold_what_stays_off_the_gpus_too() -> None:
+    plan = with_weights(14e9)
+    engine = plan.configuration.engine
+    off = configured(plan, engine=replace(engine, cpu_offload_bytes=2 * GIB))
+    assert weight_file_bytes(off) - weight_file_bytes(plan) == 2 * GIB
+    seeing = configured(plan, model=make_model(vision_params=400_000_000))
+    assert weight_file_bytes(seeing) - weight_file_bytes(plan) == 800_000_000
