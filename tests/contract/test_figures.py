@@ -67,11 +67,12 @@ def test_a_gpu_has_the_figures_of_its_datasheet(row: dict[str, str]) -> None:
 
 
 def told(group: AttentionLayers) -> str:
-    """One group of layers in a word: kind, layers x KV heads x key width + value width, window, latent, state."""
+    """One group of layers in a word: kind, layers x KV heads x key + value width, window, latent, indexer, state."""
     text = f"{group.kind}:{group.layers}x{group.kv_heads}x{group.key_head_dim}+{group.value_head_dim}"
     extras = (
         ("w", group.window_tokens),
         ("l", group.latent_values_per_token),
+        ("i", f"{group.indexer_layers}x{group.indexer_bytes_per_token}" if group.indexer_layers else ""),
         ("s", group.state_bytes_per_sequence),
     )
     return text + "".join(f"{letter}{value}" for letter, value in extras if value)

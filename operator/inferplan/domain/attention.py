@@ -31,6 +31,9 @@ class AttentionKernel:
     sinks, image_prefix, mixed_head_sizes
         Runs attention sinks; attention in both directions among the tokens of an image; models whose layers differ in
         head size. Other layers it runs too.
+    latent_bytes_per_token
+        What it keeps per token and layer of latent attention where it has a layout of its own [bytes]; None where it
+        keeps the model's latent values in the cache's type.
     """
 
     name: str
@@ -46,6 +49,7 @@ class AttentionKernel:
     sinks: bool = False
     image_prefix: bool = False
     mixed_head_sizes: bool = False
+    latent_bytes_per_token: int | None = None
 
     def on(self, compute_capability: int) -> bool:
         """Whether it runs on GPUs of a compute capability (x 10)."""

@@ -171,7 +171,10 @@ class AttentionLayers:
     window_tokens
         Window or chunk length of sliding and chunked layers [tokens].
     latent_values_per_token
-        MLA: ``kv_lora_rank + qk_rope_head_dim`` (plus indexer values); not split by tensor parallelism.
+        MLA: ``kv_lora_rank + qk_rope_head_dim``; not split by tensor parallelism.
+    indexer_layers, indexer_bytes_per_token
+        Sparse attention: layers with an indexer of their own, and what each keeps per token whatever the type of the
+        cache [bytes]; not split by tensor parallelism.
     state_bytes_per_sequence
         Linear/Mamba: state of one layer for one sequence [bytes], split by tensor parallelism.
     replicated_params
@@ -192,6 +195,8 @@ class AttentionLayers:
     state_bytes_per_sequence: int = 0
     replicated_params: int = 0
     absorbed_params: int = 0
+    indexer_layers: int = 0
+    indexer_bytes_per_token: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,14 +38,17 @@ class KvLayout:
     """KV values of one sequence on all GPUs together, before any split or copy [values, not bytes].
 
     ``full`` values per token grow with the sequence; ``window`` values per token count up to ``window_tokens``;
-    ``latent`` values per token are kept whole on every tensor-parallel rank (MLA); ``state_bytes`` per sequence
-    do not grow. Layers are counted as the engine groups them, the last group of a kind filled up.
+    ``latent`` values per token are kept whole on every tensor-parallel rank (MLA), and so are the bytes of indexers;
+    ``state_bytes`` per sequence do not grow. Layers are counted as the engine groups them, the last group of a kind
+    filled up.
     """
 
     full_values_per_token: float
     window_values_per_token: float
     window_tokens: float
     latent_values_per_token: float
+    latent_layers: float
+    indexer_bytes_per_token: float
     state_bytes: float
     kv_heads: int
     full_groups: int
@@ -68,7 +71,7 @@ def kv_layout(model: ModelSpec) -> KvLayout:
     --------
     Llama 2 7B keeps 32 layers x 32 heads x (128 + 128) = 262,144 values per token: 524,288 bytes in 16 bit.
     """
-    full = window = latent = state = 0.0
+    full = window = latent = state = indexer = latent_layers = 0.0
     window_tokens = 0.0
     heads = 0
     counts = {
@@ -88,6 +91,8 @@ def kv_layout(model: ModelSpec) -> KvLayout:
             window_tokens = max(window_tokens, float(group.window_tokens or 0))
         elif group.kind is LayerKind.MLA:
             latent += layers * group.latent_values_per_token
+            indexer += group.indexer_layers * group.indexer_bytes_per_token
+            latent_layers += layers
         else:
             state += group.layers * group.state_bytes_per_sequence
         if group.kv_heads:
@@ -98,6 +103,8 @@ def kv_layout(model: ModelSpec) -> KvLayout:
         window_values_per_token=window,
         window_tokens=window_tokens,
         latent_values_per_token=latent,
+        latent_layers=latent_layers,
+        indexer_bytes_per_token=indexer,
         state_bytes=state,
         kv_heads=max(1, heads),
         full_groups=groups["full"],

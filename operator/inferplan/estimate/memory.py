@@ -176,6 +176,17 @@ def overhead_bytes(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
     return table.context_bytes + table.counts_graphs * graphs
 
 
+def free_at_start_bytes(table: ReplicaTable) -> Floats:
+    """Memory that an engine finds free on a GPU of its own when it starts [bytes], shape (n,).
+
+    Notes
+    -----
+    Its CUDA context is there already. vLLM refuses to start where its share of the whole memory is more than that
+    (vLLM 0.33.0, ``vllm/v1/worker/utils.py``, ``request_memory``).
+    """
+    return table.capacity_bytes - CONTEXT_BYTES_ALONE
+
+
 def left_bytes(table: ReplicaTable, max_num_seqs: Floats | float) -> Floats:
     """What the grant leaves for the KV cache, negative where it leaves none [bytes], shape (n,)."""
     taken = table.weights_bytes + activations_bytes(table, max_num_seqs) + overhead_bytes(table, max_num_seqs)

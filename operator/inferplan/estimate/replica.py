@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inferplan.domain.attention import attention_needs, find_kernel
 from inferplan.domain.calibration import Calibration
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.estimate import Evidence
@@ -200,7 +201,9 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
     heads = 1.0 / np.minimum(tp_, of_weights["kv_heads"])
     draft = {name: column[weight, engine] for name, column in draft_columns(weights, engines).items()}
     draft_kv = draft["kv_values_per_token"] * kv_bytes / np.minimum(tp_, draft["kv_heads"])
-    latent = of_weights["latent"] * kv_bytes / pp_
+    packed = _packed_latent_bytes(weights, engines, gpus, kv_dtypes)[weight, engine, gpu, kv]
+    plain = of_weights["latent"] * kv_bytes
+    latent = (np.where(packed > 0, of_weights["latent_layers"] * packed, plain) + of_weights["indexer"]) / pp_
     full = of_weights["full"] * kv_bytes * heads / pp_ + latent + draft_kv
     window = of_weights["window"] * kv_bytes * heads / pp_
     state = of_weights["state"] / ranks
@@ -352,6 +355,8 @@ def _weight_columns(weights: Sequence[tuple[ModelSpec, QuantizationMethod]]) -> 
             "window": layout.window_values_per_token,
             "window_tokens": layout.window_tokens,
             "latent": layout.latent_values_per_token,
+            "latent_layers": layout.latent_layers,
+            "indexer": layout.indexer_bytes_per_token,
             "state": layout.state_bytes,
             "state_filled": padded_layers(linear, layout.group_layers) / linear if linear else 1.0,
             "full_groups": layout.full_groups,
@@ -432,6 +437,28 @@ def kernel_of(method: QuantizationMethod, gpu: GpuSpec) -> Kernel:
 def _over_pcie(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:
     every = np.array([memory.over_pcie(g, tp) for g in gpus])
     return every[gpu, np.arange(len(tp))].astype(np.float64)
+
+
+def _packed_latent_bytes(
+    weights: Sequence[tuple[ModelSpec, QuantizationMethod]],
+    engines: Sequence[EngineSpec],
+    gpus: Sequence[GpuSpec],
+    kv_dtypes: Sequence[Dtype | None],
+) -> Floats:
+    """Bytes per token and layer of a latent cache whose layout is the attention kernel's own, 0 where it is none."""
+    found = np.zeros((len(weights), len(engines), len(gpus), len(kv_dtypes)))
+    for w, (model, _) in enumerate(weights):
+        if not model.sparse_attention:
+            continue
+        for e, engine in enumerate(engines):
+            (needs,) = attention_needs(model, text_only=engine.text_only)
+            for g, gpu in enumerate(gpus):
+                for k, dtype in enumerate(kv_dtypes):
+                    kernel = find_kernel(
+                        engine.attention_kernels, needs, gpu.compute_capability or 0, dtype or model.native_dtype
+                    )
+                    found[w, e, g, k] = 0 if kernel is None else kernel.latent_bytes_per_token or 0
+    return found
 
 
 def _link(gpus: Sequence[GpuSpec], tp: Ints, gpu: Ints) -> Floats:

@@ -19,7 +19,13 @@ from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import Pin, Scenario
 from inferplan.domain.units import GB
 from inferplan.estimate.estimator import ReplicaTable, build_replicas
-from inferplan.estimate.memory import kv_pool_bytes, least_pool_bytes, left_bytes, sequences_held
+from inferplan.estimate.memory import (
+    free_at_start_bytes,
+    kv_pool_bytes,
+    least_pool_bytes,
+    left_bytes,
+    sequences_held,
+)
 from inferplan.planner.candidates import BATCH_LIMITS, ShapeTable, build_shapes
 from inferplan.planner.constraints import (
     GPU_CHECKS,
@@ -91,6 +97,9 @@ class Filtered:
         return str(self.static.detail[row]) if by_catalog else self.details.get(row, "")
 
 
+SHARE_TOO_LARGE = "the engine takes its share at once, and its own context is there already: lower gpuMemoryUtilization"
+
+
 def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequence[EngineSpec]) -> StaticTable:
     """Cross everything, and check what needs no scenario."""
     everything = build_shapes(catalog, models, engines)
@@ -113,10 +122,13 @@ def build_static(catalog: Catalog, models: Sequence[ModelSpec], engines: Sequenc
     shapes = everything.take(rows)
     replica = _replicas(catalog, shapes)
     room = left_bytes(replica, float(min(BATCH_LIMITS)))
-    too_big = room < replica.kv_block_bytes
+    free = free_at_start_bytes(replica)
+    greedy = replica.granted_bytes > free
+    too_big = (room < replica.kv_block_bytes) | greedy
     code[rows[too_big]] = len(SHAPE_CHECKS)
-    limit[rows[too_big]] = replica.granted_bytes[too_big] / GB
-    actual[rows[too_big]] = (replica.granted_bytes - room)[too_big] / GB
+    limit[rows[too_big]] = np.where(greedy, free, replica.granted_bytes)[too_big] / GB
+    actual[rows[too_big]] = np.where(greedy, replica.granted_bytes, replica.granted_bytes - room)[too_big] / GB
+    detail[rows[greedy]] = SHARE_TOO_LARGE
     keep = np.flatnonzero(~too_big)
     return StaticTable(
         reasons=(*(reason for reason, _ in SHAPE_CHECKS), ReasonCode.WEIGHTS_DONT_FIT),

@@ -143,3 +143,21 @@ def test_a_linear_model_is_said_to_hold_more_tokens_the_longer_the_length() -> N
 def test_the_engine_starts_with_one_sequence_and_a_spare_block() -> None:
     table = replica("meta-llama/Llama-3.1-8B-Instruct", "h100-80gb-sxm")
     assert least_pool_bytes(table, 16_384)[0] == (1024 + 1) * 16 * 131_072
+
+
+@pytest.mark.parametrize(
+    ("model", "gpu", "kv", "per_token"),
+    [
+        ("deepseek-ai/DeepSeek-V3.2", "rtx-pro-6000", Dtype.FP8, 61 * (656 + 132)),
+        ("deepseek-ai/DeepSeek-V3.2", "h200-141gb-sxm", Dtype.FP8, 61 * (656 + 132)),
+        ("deepseek-ai/DeepSeek-V3.2", "h200-141gb-sxm", None, 61 * (576 * 2 + 132)),
+        ("deepseek-ai/DeepSeek-V3.2", "b200", Dtype.FP8, 61 * (576 + 132)),
+        ("zai-org/GLM-5.2", "b200", None, 78 * 576 * 2 + 21 * 132),
+        ("deepseek-ai/DeepSeek-V3", "h200-141gb-sxm", Dtype.FP8, 61 * 576),
+    ],
+)
+def test_sparse_attention_keeps_its_kernels_own_layout_and_its_indexers(
+    model: str, gpu: str, kv: Dtype | None, per_token: int
+) -> None:
+    """vLLM 0.33.0: ``fp8_ds_mla`` on 9.0 and 12.x, an indexer cache of 8 bits whatever the type (deepseek_v2.py)."""
+    assert replica(model, gpu, kv=kv).kv_full_bytes_per_token[0] == per_token

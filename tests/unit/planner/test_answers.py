@@ -472,3 +472,15 @@ def test_the_hash_names_what_is_deployed() -> None:
 
 def test_speculative_decoding_with_nothing_accepted_only_costs() -> None:
     assert speculative_speedup(0.0, 3, 0.1) == pytest.approx(1 / 1.3)
+
+
+@pytest.mark.parametrize(("share", "starts"), [(0.99, True), (0.999, False), (1.0, False)])
+def test_a_share_of_memory_that_is_not_free_at_the_start_is_refused(share: float, *, starts: bool) -> None:
+    # 0.46 of 79.19 GiB are taken by the context of the process before it asks for its share
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 4, 2048)
+    outcome = PLANNER.plan(make_scenario(pin=replace(pin, gpu_memory_utilization=share)))
+    assert (outcome.chosen is not None) == starts
+    if outcome.infeasibility is not None:
+        (evidence,) = outcome.infeasibility.evidence
+        assert evidence.code is ReasonCode.WEIGHTS_DONT_FIT
+        assert "gpuMemoryUtilization" in evidence.detail

@@ -74,6 +74,7 @@ class AttentionKernel(Record):
     sinks: bool = False
     image_prefix: bool = False
     mixed_head_sizes: bool = False
+    latent_bytes_per_token: Count | None = None
 
     def to_domain(self) -> attention.AttentionKernel:
         """Convert."""

@@ -23,6 +23,8 @@ class Attention(Record):
     value_head_dim: Count = 0
     window_tokens: Positive | None = None
     latent_values_per_token: Count = 0
+    indexer_layers: Count = 0
+    indexer_bytes_per_token: Count = 0
     state_bytes_per_sequence: Count = 0
     replicated_params: Count = 0
     absorbed_params: Count = 0
@@ -40,6 +42,8 @@ class Attention(Record):
             self.state_bytes_per_sequence,
             self.replicated_params,
             self.absorbed_params,
+            self.indexer_layers,
+            self.indexer_bytes_per_token,
         )
 
 
