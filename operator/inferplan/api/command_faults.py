@@ -33,7 +33,18 @@ _FLAGS = {
 """Fields that a command line sets, by the flag that sets them; of nested ones the inner first."""
 _PLACE = re.compile(rf"{re.escape(WHERE)}(?::\d+)?: (?P<path>.+)")
 _FIELDS = {path.removeprefix("spec.select.pin."): flag for path, flag in _FLAGS.items() if ".pin." in path}
-_FIELD = re.compile(rf"(?:spec\.select\.pin\.)?\b({'|'.join(name for name in _FIELDS if not name.islower())})\b")
+_FIELD = re.compile(
+    rf"spec\.select\.pin\.({'|'.join(_FIELDS)})\b|\b({'|'.join(name for name in _FIELDS if not name.islower())})\b"
+)
+
+
+def flags_for_fields(text: str) -> str:
+    """Write flags for the fields of a pin that a text names.
+
+    >>> flags_for_fields("pin at most 256, or raise maxNumBatchedTokens")
+    'pin at most 256, or raise --max-num-batched-tokens'
+    """
+    return _FIELD.sub(lambda found: _FIELDS[found[1] or found[2]], text)
 
 
 def in_flags(fault: Fault) -> Fault:
@@ -47,5 +58,4 @@ def in_flags(fault: Fault) -> Fault:
         return fault
     path = found["path"]
     flag = next((flag for field, flag in _FLAGS.items() if f"{path}.".startswith((f"{field}.", f"{field}["))), path)
-    problem, fix = (_FIELD.sub(lambda match: _FIELDS[match[1]], text) for text in (fault.problem, fault.fix))
-    return Fault(f"{WHERE}: {flag}", problem, fix)
+    return Fault(f"{WHERE}: {flag}", flags_for_fields(fault.problem), flags_for_fields(fault.fix))

@@ -122,7 +122,8 @@ def _unknown(name: str, catalog: Catalog) -> Fault:
                 f"{name} holds {_NOT_READ[word]} weights, which this version of vLLM does not read",
                 "name a repository with the weights in 16 bit, FP8, AWQ or GPTQ",
             )
-    near = did_you_mean(name, _names(catalog), LIST_MODELS)
+    meant = name if _is_repository(name) else name.rstrip("/").rsplit("/", 1)[-1]
+    near = did_you_mean(meant, _names(catalog), LIST_MODELS)
     return Fault(
         WHERE,
         f'model "{name}" is not in the catalog',

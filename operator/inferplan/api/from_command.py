@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from inferplan.api.command_drafting import CONFIG, SHORT_FLAGS, read_drafting
+from inferplan.api.command_faults import flags_for_fields
 from inferplan.api.command_flags import CommandFlags, Given, read_flags
 from inferplan.api.command_line import WHERE, EngineLine, read_engine_line
 from inferplan.api.command_models import FoundModel, find_model
@@ -255,7 +256,7 @@ class _Reading:
             given = self._left.pop(name, None)
             if given is None or (given.flag.kind == "int" and given.value == "1"):
                 continue
-            fix = given.flag.fix(given.values) or (
+            fix = flags_for_fields(given.flag.fix(given.values)) or (
                 "leave it out, or describe what it makes of the model in model.custom.architecture and name the flag in"
                 " engine.extraArgs"
             )
