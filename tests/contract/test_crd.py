@@ -240,6 +240,10 @@ REFUSED = {
     "TGI drafts with method Ngram only": (
         "select: {pin: {engine: TGI, speculativeDecoding: {method: Mtp, tokens: 1}}}"
     ),
+    "TGI takes at most 0.9 of each GPU's memory": 'select: {pin: {engine: TGI, gpuMemoryUtilization: "0.95"}}',
+    "maxNumBatchedTokens must exceed the drafted tokens: a step checks them all and one more": (
+        "select: {pin: {maxNumBatchedTokens: 32, speculativeDecoding: {method: Mtp, tokens: 32}}}"
+    ),
     "name either base (a catalog model yours was fine-tuned from) or architecture, not both": (
         "model: {custom: {repository: a/b}}"
     ),

@@ -11,9 +11,8 @@ from typing import Any
 from inferplan.api.command_line import WHERE
 from inferplan.api.suggest import did_you_mean
 from inferplan.domain.errors import Fault
-from inferplan.domain.flags import Command, Flag, FlagList, human_readable_int
+from inferplan.domain.flags import OPTIMIZATION_LEVEL, Command, Flag, FlagList, human_readable_int
 
-_OPTIMIZATION = re.compile(r"-O=?([0-3])?$")
 _BARE_WORD = re.compile(r"([{\[,:]\s*)(?!(?:true|false|null)\b)([A-Za-z_][\w./-]*)")
 _NUMBER = re.compile(r"-\d+|-\d*\.\d+")
 
@@ -123,7 +122,7 @@ class _Reading:
             if not _is_flag(word):
                 yield word
                 continue
-            optimization = _OPTIMIZATION.match(word)
+            optimization = OPTIMIZATION_LEVEL.match(word)
             if optimization:
                 name, joined, value = "--optimization-level", bool(optimization[1]), optimization[1] or ""
             else:
@@ -187,9 +186,9 @@ class _Reading:
         if flag.takes_value and not values and not flag.optional:
             self.faults.append(Fault(WHERE, f"{name} needs a value", f"write {name}=…"))
             return
-        problem = next(filter(None, map(flag.problem, values)), "") if flag.takes_value else ""
-        if problem:
-            self.faults.append(Fault(WHERE, f"{name}: {problem}"))
+        wrong = next(filter(flag.problem, values), None) if flag.takes_value else None
+        if wrong is not None:
+            self.faults.append(Fault(WHERE, f"{name}: {flag.problem(wrong)}", flag.hint(wrong)))
             return
         if flag.is_json and values:
             keys = _object(values[0])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
+from inferplan.api.command_drafting import CONFIG, SHORT_FLAGS, read_drafting
+from inferplan.api.command_faults import flags_for_fields
 from inferplan.api.command_flags import CommandFlags, Given, read_flags
 from inferplan.api.command_line import WHERE, EngineLine, read_engine_line
 from inferplan.api.command_models import FoundModel, find_model
@@ -28,7 +30,6 @@ LONGEST_ARGUMENT = 256
 AUTO = frozenset({"auto", "-1"})
 _SIXTEEN_BIT = frozenset({Quantization.BF16, Quantization.FP16})
 _KV_TYPES = {"fp8": "fp8", "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "bfloat16": "bfloat16", "float16": "float16"}
-_METHODS = {"ngram": "Ngram", "ngram_gpu": "Ngram", "[ngram]": "Ngram", "draft_model": "DraftModel", "mtp": "Mtp"}
 _MADE_WHILE_LOADING = {
     "fp8": Quantization.FP8,
     "fp8_per_tensor": Quantization.FP8,
@@ -40,6 +41,29 @@ _MADE_WHILE_LOADING = {
     "nvfp4_per_token": Quantization.NVFP4,
 }
 """Values of ``--quantization`` with which vLLM 0.33.0 quantizes 16-bit weights while it loads them."""
+_DECIDING = (
+    "--config",
+    "--cpu-offload-params",
+    "--decode-context-parallel-size",
+    "--hf-config-path",
+    "--hf-overrides",
+    "--kv-cache-memory-bytes",
+    "--model-class-overrides",
+    "--num-gpu-blocks-override",
+    "--offload-backend",
+    "--offload-group-size",
+    "--offload-params",
+    "--prefill-context-parallel-size",
+    "--quantization-config",
+)
+"""Flags that change what the model is or how much memory it gets: without them the plan is of another server."""
+_REMOVED_DECIDING = ("--rope-scaling", "--rope-theta")
+_HUB_TOKENS = frozenset({"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HUGGINGFACE_HUB_TOKEN", "HF_API_TOKEN"})
+_HUB = "the token for the model's download belongs in deploy.tokenSecretRef"
+_SERVER_KEY = (
+    "the planned server asks for no key, so put a gateway that does in front of it (deploy.tokenSecretRef is for the"
+    " download of the model alone)"
+)
 _NO_DNS = re.compile(r"[^a-z0-9-]+")
 _LONGEST_NAME = 52
 
@@ -56,11 +80,14 @@ class FromCommand:
         What was dropped, replaced or assumed, and why, one sentence each.
     longest_wanted
         The command leaves the context to the engine, which then takes the longest that fits.
+    split
+        Tensor x pipeline parallel sizes of one replica.
     """
 
     document: dict[str, Any]
     notes: tuple[str, ...]
     longest_wanted: bool
+    split: tuple[int, int]
 
 
 def from_command(
@@ -70,7 +97,6 @@ def from_command(
     gpu: GpuSpec,
     *,
     default_sequences: int,
-    by_name: Callable[[str], FoundModel | str],
 ) -> FromCommand:
     """Read a command that starts vLLM.
 
@@ -82,8 +108,6 @@ def from_command(
         The GPU that it runs on; no flag says it.
     default_sequences
         ``max_num_seqs`` of the engine on this GPU where the command says nothing.
-    by_name
-        Tells which model and weight format the name of an unlisted checkpoint means, or why none.
 
     Raises
     ------
@@ -95,9 +119,9 @@ def from_command(
     reading = _Reading(flags, catalog, gpu, default_sequences, known.version)
     faults = list(flags.faults)
     if flags.model:
-        found = find_model(flags.model, catalog, by_name)
-        if isinstance(found, str):
-            faults.append(Fault(WHERE, found, "write a scenario with model.custom, which names your model's base"))
+        found = find_model(flags.model, catalog)
+        if isinstance(found, Fault):
+            faults.append(found)
         else:
             reading.read(found)
     faults += reading.faults
@@ -105,7 +129,7 @@ def from_command(
         raise InputError(faults)
     document = reading.document()
     notes = (*reading.notes, *_around(line, known.version))
-    return FromCommand(document, tuple(dict.fromkeys(notes)), reading.longest_wanted)
+    return FromCommand(document, tuple(dict.fromkeys(notes)), reading.longest_wanted, reading.split)
 
 
 def _around(line: EngineLine, version: str) -> Iterator[str]:
@@ -117,8 +141,11 @@ def _around(line: EngineLine, version: str) -> Iterator[str]:
     if line.container:
         yield "options of the container: left out, a pod has its own"
     if line.variables:
-        names = ", ".join(dict.fromkeys(line.variables))
-        yield f"environment ({names}): left out; the token of the hub belongs into deploy.tokenSecretRef"
+        names = dict.fromkeys(line.variables)
+        said = [f"environment ({', '.join(names)}): left out"]
+        said += [_HUB] if not _HUB_TOKENS.isdisjoint(names) else []
+        said += [_SERVER_KEY] if "VLLM_API_KEY" in names else []
+        yield "; ".join(said)
 
 
 @dataclass(slots=True)
@@ -136,6 +163,7 @@ class _Reading:
     notes: list[str] = field(default_factory=list)
     faults: list[Fault] = field(default_factory=list)
     longest_wanted: bool = False
+    split: tuple[int, int] = (1, 1)
     name: str = ""
     classifies: bool = False
     _left: dict[str, Given] = field(default_factory=dict)
@@ -144,11 +172,12 @@ class _Reading:
         """Turn everything into a pin."""
         self._left = dict(self.flags.given)
         self._take_model(found)
-        self._take_parallel()
+        self._refuse_deciding()
+        self._take_parallel(found)
         self._take_limits(found)
         self._take_memory()
         self._take_start(found)
-        self._take_speculative()
+        self._take_speculative(found)
         self._take_task()
         self._take_unknown()
         self._take_rest()
@@ -182,11 +211,11 @@ class _Reading:
             names = f"{self.name} (the scenario's name) or {model.id}"
             self.notes.append(f"--served-model-name {' '.join(served.values)}: clients ask for {names}")
         revision = self._value("--revision")
-        if found.listed and revision is None:
+        if found.pinned and revision is None:
             self.pin["model"] = model.id
         else:
             self.model["custom"] = {
-                "repository": self.flags.model,
+                "repository": found.repository,
                 "base": model.id,
                 **({"revision": revision} if revision else {}),
                 **({} if stored in _SIXTEEN_BIT else {"quantization": stored.value}),
@@ -212,7 +241,7 @@ class _Reading:
                 )
             )
             return None
-        if not found.listed or self.model:
+        if self.model:
             self.faults.append(
                 Fault(WHERE, f"--quantization {asked} on weights of your own cannot be planned", "leave it out")
             )
@@ -221,21 +250,54 @@ class _Reading:
             self.notes.append(f"--quantization {asked}: planned with the published {made} weights {published[0]}")
         return made
 
-    def _take_parallel(self) -> None:
-        tensor, pipeline = self._int("--tensor-parallel-size", 1), self._int("--pipeline-parallel-size", 1)
+    def _refuse_deciding(self) -> None:
+        """Refuse what would have to be dropped and decides whether the server starts: the verdict cannot rest on it."""
+        for name in _DECIDING:
+            given = self._left.pop(name, None)
+            if given is None or (given.flag.kind == "int" and given.value == "1"):
+                continue
+            fix = flags_for_fields(given.flag.fix(given.values)) or (
+                "leave it out, or describe what it makes of the model in model.custom.architecture and name the flag in"
+                " engine.extraArgs"
+            )
+            problem = f"{name} changes the model or its memory, which cannot be planned, so no verdict is possible"
+            self.faults.append(Fault(WHERE, problem, fix))
+        for unknown in self.flags.unknown:
+            if unknown.name in _REMOVED_DECIDING:
+                problem = f"{unknown.name}: vLLM {self.version} has no such flag, and the context depends on it"
+                self.faults.append(Fault(WHERE, problem, unknown.instead or "leave it out"))
+
+    def _take_parallel(self, found: FoundModel) -> None:
+        tensor, pipeline = self._count("--tensor-parallel-size"), self._count("--pipeline-parallel-size")
+        self.split = (tensor, pipeline)
         self.pin["gpu"] = self.gpu.id
         self.pin["gpusPerReplica"] = tensor * pipeline
-        self.pin["replicas"] = self._int("--data-parallel-size", 1)
-        if pipeline > 1:
-            self.notes.append(
-                f"--pipeline-parallel-size {pipeline}: {tensor * pipeline} GPUs for each replica; how they are split is"
-                " the plan's"
+        self.pin["replicas"] = self._count("--data-parallel-size")
+        if pipeline > 1 and tensor * pipeline <= max(self.gpu.node_sizes):
+            problem = (
+                f"--pipeline-parallel-size {pipeline}: pipeline stages inside one machine cannot be planned,"
+                " only from machine to machine"
             )
-        if self.pin["replicas"] > 1:
-            self.notes.append(f"--data-parallel-size {self.pin['replicas']}: as many replicas, each a pod of its own")
-        for name in ("--decode-context-parallel-size", "--prefill-context-parallel-size"):
-            if self._int(name, 1) > 1:
-                self.notes.append(f"{name}: left out, context parallelism is not planned")
+            self.faults.append(Fault(WHERE, problem, f"write --tensor-parallel-size {tensor * pipeline} instead"))
+        self._take_data_parallel(found)
+
+    def _take_data_parallel(self, found: FoundModel) -> None:
+        """Take replicas of the whole model; ranks that share the experts of one model are none."""
+        replicas, experts = self.pin["replicas"], self._left.get("--enable-expert-parallel")
+        shares = experts is not None and experts.on
+        if shares and found.model.moe is None:
+            problem = f"--enable-expert-parallel: {found.model.id} has no experts, so vLLM does not start"
+            self.faults.append(Fault(WHERE, problem, "leave it out"))
+        elif replicas > 1 and found.model.moe is not None:
+            names = f"--data-parallel-size {replicas}" + (" with --enable-expert-parallel" if shares else "")
+            problem = (
+                f"{names}: data-parallel attention over experts that all ranks share cannot be planned yet; vLLM splits"
+                " the experts of a mixture over all of them"
+            )
+            fix = "leave --data-parallel-size out and raise --tensor-parallel-size, or plan select.pin.replicas servers"
+            self.faults.append(Fault(WHERE, problem, fix))
+        elif replicas > 1:
+            self.notes.append(f"--data-parallel-size {replicas}: as many replicas, each a pod of its own")
 
     def _take_limits(self, found: FoundModel) -> None:
         tokens = self._left.pop("--max-num-batched-tokens", None)
@@ -248,16 +310,27 @@ class _Reading:
             self.notes.append(f"no --max-num-seqs: the engine's default on {self.gpu.name}, {self.pin['maxNumSeqs']}")
         else:
             self.pin["maxNumSeqs"] = int(sequences.value)
+        self._take_length(found)
+
+    def _take_length(self, found: FoundModel) -> None:
         positions = found.model.max_position_embeddings
         length = self._left.pop("--max-model-len", None)
+        asked = None if length is None or length.value.casefold() in AUTO else human_readable_int(length.value)
+        if found.borrowed and (asked is None or asked > positions):
+            said = "is needed" if asked is None else f"{asked} cannot be judged"
+            problem = f"--max-model-len {said}: how long a context {found.repository} takes is not in the catalog"
+            fix = f"write --max-model-len N, up to the {positions:,} tokens of {found.model.id}"
+            if asked is not None:
+                fix += ", or describe the model in model.custom.architecture (maximumPositions)"
+            self.faults.append(Fault(WHERE, problem, fix))
         if length is None:
             self.pin["maxModelLen"] = positions
             self.notes.append(f"no --max-model-len: the model's own, {positions:,} tokens")
-        elif length.value.casefold() in AUTO:
+        elif asked is None:
             self.longest_wanted = True
             self.pin["maxModelLen"] = min(positions, ASSUMED_PROMPT[1] + ASSUMED_OUTPUT[1])
         else:
-            self.pin["maxModelLen"] = human_readable_int(length.value)
+            self.pin["maxModelLen"] = asked
 
     def _take_memory(self) -> None:
         share = self._value("--gpu-memory-utilization")
@@ -304,33 +377,17 @@ class _Reading:
         elif kind not in {None, "auto", native} and (kind, native) != ("half", "float16"):
             self.notes.append(f"--dtype {kind}: left out, the model's own {native} takes as much memory")
 
-    def _take_speculative(self) -> None:
-        config = dict(given.keys) if (given := self._left.pop("--speculative-config", None)) is not None else {}
-        for flag, key in (
-            ("--spec-method", "method"),
-            ("--spec-model", "model"),
-            ("--spec-tokens", "num_speculative_tokens"),
-        ):
+    def _take_speculative(self, found: FoundModel) -> None:
+        config = dict(given.keys) if (given := self._left.pop(CONFIG, None)) is not None else {}
+        for flag, key in SHORT_FLAGS.items():
             value = self._value(flag)
             if value is not None:
                 config[key] = value
-        if not config:
-            return
-        model, method = config.get("model"), str(config.get("method") or "")
-        if not method:
-            method = "ngram" if model in {"ngram", "[ngram]"} else "draft_model"
-        written = "Mtp" if method.endswith("_mtp") else _METHODS.get(method)
-        if written is None:
-            self.faults.append(
-                Fault(WHERE, f'speculative method "{method}" cannot be planned', "use ngram, mtp or draft_model")
-            )
-            return
-        tokens = config.get("num_speculative_tokens", 1)
-        self.pin["speculativeDecoding"] = {
-            "method": written,
-            "tokens": int(tokens) if str(tokens).isdigit() else 1,
-            **({"model": str(model)} if written == "DraftModel" else {}),
-        }
+        if config:
+            decoding, notes, faults = read_drafting(config, found.model)
+            self.pin["speculativeDecoding"] = decoding
+            self.notes += notes
+            self.faults += faults
 
     def _take_task(self) -> None:
         runner, convert = self._value("--runner"), self._value("--convert")
@@ -368,10 +425,11 @@ class _Reading:
             self.engine["extraArgs"] = extra
         why = {
             Owner.POD: "decided by how the pod is wired",
-            Owner.SECRET: "a Secret holds it (deploy.tokenSecretRef), not the pod's arguments",
             Owner.CODE: "needs engine.remoteCode: Allow; add it to engine.extraArgs if you trust it",
             Owner.PLAN: "not planned",
         }
+        for name in dropped.pop(Owner.SECRET, ()):
+            self.notes.append(f"{name}: left out; {_HUB if name == '--hf-token' else _SERVER_KEY}")
         for owner, names in dropped.items():
             self.notes.append(f"{', '.join(names)}: left out, {why[owner]}")
 
@@ -381,9 +439,13 @@ class _Reading:
         given = self._left.pop(name, None)
         return None if given is None else given.value
 
-    def _int(self, name: str, otherwise: int) -> int:
+    def _count(self, name: str) -> int:
+        """Take a number of GPUs or replicas; 1 where the command says nothing."""
         value = self._value(name)
-        return otherwise if value is None else int(value)
+        count = 1 if value is None else int(value)
+        if count < 1:
+            self.faults.append(Fault(WHERE, f"{name} {count}: must be at least 1", "write 1 or more, or leave it out"))
+        return max(1, count)
 
     def _switch(self, name: str) -> bool:
         given = self._left.pop(name, None)

@@ -53,11 +53,17 @@ class Names:
         """Return the id of a model."""
         found = self._catalog.model(name)
         if found is None:
-            self._unknown(path, "model", name, self._model_names())
+            self._unknown_model(path, name)
         return name if found is None else found.id
 
-    def _model_names(self) -> list[str]:
-        return [name for model in self._catalog.models for name in (model.id, *model.aliases)]
+    def _unknown_model(self, path: str, name: str) -> None:
+        alike = self._catalog.shaped_like(name)
+        if alike is None:
+            known = [known for model in self._catalog.models for known in (model.id, *model.aliases)]
+            self._unknown(path, "model", name, known)
+            return
+        problem = f'"{name}" has the shape of {alike.id}, but other weights, which are not in the catalog'
+        self.fault(path, problem, f"name {alike.id}, or serve yours through model.custom with base: {alike.id}")
 
     def model_patterns(self, path: str, names: Iterable[str] | None) -> tuple[str, ...] | None:
         """Return ids and patterns of models; a pattern must match something."""

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from inferplan.api.contradiction import Contradiction
 from inferplan.api.v1alpha1.pin import EngineName, Pin, SpeculativeMethod
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
+from inferplan.domain.deployment import TGI_WIGGLE_ROOM
 from inferplan.domain.model import Task
 
 _PIN = "spec.select.pin"
@@ -21,6 +22,7 @@ def pin_makes_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
     engines = possible_engines(spec)
     yield from _batch_fits(pin, engines)
     yield from _speculative(pin, spec.task)
+    yield from _drafts_fit(pin, engines)
     if EngineName.TGI in engines:
         yield from _beyond_tgi(pin)
 
@@ -54,11 +56,31 @@ def _speculative(pin: Pin, task: Task | None) -> Iterator[Contradiction]:
         yield Contradiction(here, "a classifier generates nothing, so there is nothing to draft", "leave it out")
 
 
+def _drafts_fit(pin: Pin, engines: frozenset[EngineName]) -> Iterator[Contradiction]:
+    """Yield more drafted tokens than a step of vLLM has room for (``VllmConfig._set_max_num_scheduled_tokens``)."""
+    decoding, tokens = pin.speculative_decoding, pin.max_num_batched_tokens
+    if decoding is None or tokens is None or EngineName.VLLM not in engines:
+        return
+    if decoding.method is not SpeculativeMethod.NGRAM and tokens <= decoding.tokens:
+        yield Contradiction(
+            f"{_PIN}.maxNumBatchedTokens",
+            f"a step of {tokens} tokens has no room for {decoding.tokens} drafted tokens and one more",
+            f"set at least {decoding.tokens + 1}, or draft fewer tokens",
+        )
+
+
 def _beyond_tgi(pin: Pin) -> Iterator[Contradiction]:
     """Yield what text-generation-launcher has no argument for."""
     for name, value in (("cpuOffloadGib", pin.cpu_offload_gib), ("kvOffloadGib", pin.kv_offload_gib)):
         if value is not None:
             yield Contradiction(f"{_PIN}.{name}", "TGI keeps neither weights nor KV cache on the host", _VLLM_ONLY)
+    share = pin.gpu_memory_utilization
+    if share is not None and float(share) > TGI_WIGGLE_ROOM:
+        yield Contradiction(
+            f"{_PIN}.gpuMemoryUtilization",
+            f"TGI takes at most {TGI_WIGGLE_ROOM} of each GPU, even with --cuda-memory-fraction=1, and never {share}",
+            f'write "{TGI_WIGGLE_ROOM}" or less, or {_PIN}.engine: vLLM',
+        )
     decoding = pin.speculative_decoding
     if decoding is not None and decoding.method is not SpeculativeMethod.NGRAM:
         yield Contradiction(

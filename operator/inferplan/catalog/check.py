@@ -65,6 +65,8 @@ def _models(records: Records) -> Iterator[Fault]:
             other = names.setdefault(name.casefold(), model.id)
             if other != model.id:
                 yield Fault(where, f'name "{name}" belongs to {other} too', "names are unique")
+        for name in sorted({*model.same_shape_with_vision} - {*model.same_shape}):
+            yield Fault(where, f'same_shape_with_vision names "{name}", which same_shape does not', "name it in both")
         yield from _model(model, where)
 
 

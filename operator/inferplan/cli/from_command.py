@@ -8,11 +8,9 @@ from typing import Any
 
 import yaml
 
-from inferplan.accuracy.model_names import ModelNames, cut
 from inferplan.accuracy.settings import default_limits
-from inferplan.accuracy.weight_formats import method_of
+from inferplan.api.command_faults import in_flags
 from inferplan.api.command_line import WHERE
-from inferplan.api.command_models import FoundModel
 from inferplan.api.convert import to_scenario
 from inferplan.api.documents import read_scenarios
 from inferplan.api.from_command import FromCommand, from_command
@@ -33,8 +31,7 @@ OWN_MACHINES = (
     "no price is known for this GPU: planned on machines of your own, and only their electricity is counted; write what"
     " yours cost into hardware.owned, or a price into a price book"
 )
-_NOT_READ = {"bnb": "bitsandbytes", "gguf": "GGUF"}
-"""Weight formats that vLLM has dropped (bitsandbytes after 0.25.1, GGUF after 0.22.1)."""
+_ELECTRICITY = "the price is the electricity alone"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +47,10 @@ class CommandAnswer:
 
     def report(self, found: Report) -> Report:
         """Put what is to be said about the command before the report of its plan."""
-        return replace(found, sections=(verdict(self.outcome, self.crowded, self.notes), *found.sections))
+        unpriced = OWN_MACHINES in self.notes
+        said = verdict(self.outcome, self.crowded, self.notes, electricity_only=unpriced)
+        headline = f"{found.headline}; {_ELECTRICITY}" if unpriced and self.outcome.chosen else found.headline
+        return replace(found, headline=headline, sections=(said, *found.sections))
 
 
 def read_command(command: str, gpu_name: str | None, catalog: Catalog) -> FromCommand:
@@ -71,7 +71,6 @@ def read_command(command: str, gpu_name: str | None, catalog: Catalog) -> FromCo
         flags_of(engine),
         gpu,
         default_sequences=round(default_limits(engine, gpu)[0]),
-        by_name=lambda name: _by_name(name, catalog),
     )
 
 
@@ -96,7 +95,22 @@ def answer_command(command: str, gpu_name: str | None, catalog: Catalog, nodes: 
         notes = (*notes, f"--max-model-len auto: the longest that fits, {longest:,} tokens")
         asked, text = as_scenario(_with_length(found, longest), catalog)
         (outcome,) = plan_all([asked], catalog, nodes)
+    _refuse_other_split(found.split, outcome)
     return CommandAnswer(asked, outcome, _crowded(asked, outcome, catalog, nodes), notes, text)
+
+
+def _refuse_other_split(split: tuple[int, int], outcome: Outcome) -> None:
+    """Refuse to judge a command by a plan that splits a replica another way."""
+    chosen = None if outcome.chosen is None else outcome.chosen.configuration
+    if chosen is None or (chosen.tp_size, chosen.pp_size) == split:
+        return
+    tensor, pipeline = split
+    problem = (
+        f"--tensor-parallel-size {tensor} --pipeline-parallel-size {pipeline}: only tensor parallel {chosen.tp_size} x"
+        f" pipeline parallel {chosen.pp_size} can be planned for so many {chosen.gpu.name}"
+    )
+    fix = f"write --tensor-parallel-size {chosen.tp_size} --pipeline-parallel-size {chosen.pp_size}"
+    raise InputError([Fault(WHERE, problem, fix)])
 
 
 def _gpu(name: str | None, catalog: Catalog) -> GpuSpec:
@@ -110,23 +124,20 @@ def _gpu(name: str | None, catalog: Catalog) -> GpuSpec:
     return gpu
 
 
-def _by_name(name: str, catalog: Catalog) -> FoundModel | str:
-    """Find the model and the format that the words of a name mean."""
-    dropped = [_NOT_READ[word] for word in cut(name).formats if word in _NOT_READ]
-    if dropped:
-        return f"{name} holds {dropped[0]} weights, which this version of vLLM does not read"
-    model = ModelNames(catalog.models).find(name)
-    if isinstance(model, str):
-        return model
-    method = method_of(catalog, model, name, "")
-    return method if isinstance(method, str) else FoundModel(model, method.quantization)
-
-
 def as_scenario(document: dict[str, Any], catalog: Catalog) -> tuple[Asked, str]:
-    """Read a resource document as if it stood in a file, and give its text."""
+    """Read a resource document as if it stood in a file, and give its text.
+
+    Raises
+    ------
+    InputError
+        With what is wrong, by the flags that say it.
+    """
     text = yaml.safe_dump(document, sort_keys=False, width=110, allow_unicode=True)
-    (scenario,) = read_scenarios(text, WHERE).scenarios
-    return Asked(scenario, to_scenario(scenario.resource, catalog, scenario.locate)), text
+    try:
+        (scenario,) = read_scenarios(text, WHERE).scenarios
+        return Asked(scenario, to_scenario(scenario.resource, catalog, scenario.locate)), text
+    except InputError as error:
+        raise InputError(map(in_flags, error.faults)) from error
 
 
 def _on_own_machines(found: FromCommand) -> FromCommand:

@@ -36,6 +36,11 @@ class Catalog:
                 return model
         return None
 
+    def shaped_like(self, name: str) -> ModelSpec | None:
+        """Find the model whose layers another checkpoint has, ignoring case; their weights are not the same."""
+        wanted = name.casefold()
+        return next((m for m in self.models if wanted in {other.casefold() for other in m.same_shape}), None)
+
     def gpu(self, gpu_id: str) -> GpuSpec | None:
         """Find a GPU by id, alias or product label, ignoring case."""
         wanted = gpu_id.casefold()

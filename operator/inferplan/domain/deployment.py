@@ -12,6 +12,8 @@ from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMet
 
 ASSUMED_SPECULATIVE_ACCEPTANCE = 0.7
 """Share of drafted tokens accepted; published figures for EAGLE-3 and n-gram drafts range from 0.5 to 0.8."""
+TGI_WIGGLE_ROOM = 0.90
+"""Share of its own fraction of the GPU that TGI takes (text-generation-inference v3.3.7, TGI_WIGGLE_ROOM)."""
 
 
 class SpeculativeMethod(enum.StrEnum):

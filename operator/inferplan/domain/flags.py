@@ -5,10 +5,12 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
+OPTIMIZATION_LEVEL = re.compile(r"-O=?([0-3])?$")
+"""The one short flag of vLLM that has its value in the same word (``-O3``)."""
 _TIMES = {
     sign: base**power
     for power, letter in enumerate("kmgt", start=1)
@@ -57,6 +59,27 @@ _NUMBERS: dict[str, Callable[[str], float]] = {
     "human_readable_int": human_readable_int,
     "human_readable_int_or_auto": human_readable_int,
 }
+
+
+_HOW = {
+    "int": "write a whole number such as 2",
+    "float": "write a number such as 0.9",
+    "human_readable_int": "write a whole number such as 8192 or 8k",
+    "human_readable_int_or_auto": "write a whole number such as 8192 or 8k, or auto",
+    "json": "write JSON in quotes, such as '{\"key\": 1}'",
+}
+"""What the value of each kind of flag looks like."""
+
+
+def _meant(value: str) -> Iterator[str]:
+    """Yield what people write otherwise than the engine reads it: thousands, percents, lists of ``key=value``."""
+    yield re.sub(r"[,\s](?=\d{3}(?!\d))", "", value)
+    percent = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value)
+    if percent is not None:
+        yield format(float(percent[1]) / 100, "g")
+    pairs = [pair.partition("=") for pair in value.split(",")]
+    if all(name and sign for name, sign, _ in pairs):
+        yield "{" + ", ".join(f"{json.dumps(name)}: {worth}" for name, _, worth in pairs) + "}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +137,21 @@ class Flag:
             except ValueError:
                 return f"{value!r} is no JSON"
         return ""
+
+    def hint(self, value: str) -> str:
+        """Say how to write a value that is wrong; empty where the problem already lists what is allowed.
+
+        >>> Flag("--max-model-len", "human_readable_int").hint("8,192")
+        'write 8192'
+        >>> Flag("--gpu-memory-utilization", "float").hint("90%"), Flag("-tp", "int").hint("two")
+        ('write 0.9', 'write a whole number such as 2')
+        >>> Flag("--limit-mm-per-prompt", "json").hint("image=0")
+        'write {"image": 0}'
+        """
+        for meant in _meant(value):
+            if not self.problem(meant):
+                return f"write {meant}"
+        return _HOW.get(self.kind, "")
 
     def fix(self, values: tuple[str, ...]) -> str:
         """Say what to write in the scenario instead of these values."""

@@ -317,9 +317,12 @@ class ModelSpec:
     scores: tuple[QualityScore, ...] = ()
     task: Task = Task.GENERATION
     aliases: tuple[str, ...] = ()
+    """Other names of the very same weights, such as the repository's earlier name."""
     same_shape: tuple[str, ...] = ()
     """Other checkpoints with these layers and widths: predictions hold for them, licence, context and quality do not.
-    So they are no names of this model."""
+    So they are not names of this model."""
+    same_shape_with_vision: tuple[str, ...] = ()
+    """Those of ``same_shape`` with a vision tower, which this model lacks: only the language part is alike."""
     refuses_float16: bool = False
     """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     attention_sinks: bool = False

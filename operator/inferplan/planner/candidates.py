@@ -26,6 +26,7 @@ PP_SIZES = (1, 2, 4)
 BATCH_LIMITS = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 """Values tried for ``max_num_seqs``."""
 
+_SIXTEEN_BIT = frozenset({Quantization.FP16, Quantization.BF16})
 _CUSTOM_METHODS = {
     Quantization.FP8: "fp8",
     Quantization.INT8: "int8_w8a8",
@@ -178,7 +179,7 @@ def _weights(catalog: Catalog, model: ModelSpec, engines: Sequence[EngineSpec]) 
             continue
         entries.append(Weights(model, checkpoint, method.of(checkpoint)))
         offered.add(checkpoint.quantization)
-        if checkpoint.quantization in {Quantization.FP16, Quantization.BF16}:
+        if checkpoint.quantization in _SIXTEEN_BIT:
             sixteen_bit = checkpoint
     if sixteen_bit is not None:
         for method in catalog.methods:
@@ -197,13 +198,18 @@ def custom_model(custom: CustomModel, catalog: Catalog) -> ModelSpec | None:
         base = _as_its_kind(base, catalog)
     native = Quantization.FP16 if base.native_dtype is Dtype.FLOAT16 else Quantization.BF16
     quantization = custom.quantization or native
-    checkpoint = Checkpoint(
-        repository=custom.repository,
-        method=_CUSTOM_METHODS[quantization],
-        quantization=quantization,
-        revision=custom.revision,
+    checkpoint = _listed(base, custom.repository, quantization) or Checkpoint(
+        repository=custom.repository, method=_CUSTOM_METHODS[quantization], quantization=quantization
     )
+    checkpoint = replace(checkpoint, revision=custom.revision)
     return replace(base, id=custom.repository, aliases=(), checkpoints=(checkpoint,), scores=(), task=custom.task)
+
+
+def _listed(base: ModelSpec, repository: str, quantization: Quantization) -> Checkpoint | None:
+    """Find a user's repository among the checkpoints of its base, which say exactly how its layers are stored."""
+    wanted = repository.casefold()
+    formats = _SIXTEEN_BIT if quantization in _SIXTEEN_BIT else {quantization}
+    return next((c for c in base.checkpoints if c.repository.casefold() == wanted and c.quantization in formats), None)
 
 
 def _as_its_kind(described: ModelSpec, catalog: Catalog) -> ModelSpec:

@@ -7,14 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from inferplan.api.suggest import did_you_mean
 from inferplan.domain.errors import Fault
-from inferplan.domain.flags import Command, Flag, FlagList, Owner
+from inferplan.domain.flags import OPTIMIZATION_LEVEL, Command, Flag, FlagList, Owner
 from inferplan.render.flags import Argument
 
 EXTRA_ARGS = "spec.engine.extraArgs"
 
 WHY_NOT: dict[Owner, tuple[str, str]] = {
     Owner.POD: ("is decided by how the pod is wired", "leave it out"),
-    Owner.SECRET: ("would show a secret in the pod's arguments", "name a Secret in spec.deploy"),
+    Owner.SECRET: (
+        "would show a secret in the pod's arguments",
+        "spec.deploy.tokenSecretRef takes the token for the download; let a gateway in front check keys of clients",
+    ),
     Owner.CODE: (
         "runs code or reads files that the engine's image does not hold",
         "set spec.engine.remoteCode: Allow if you trust them",
@@ -74,6 +77,11 @@ def _grouped(words: Sequence[str]) -> Iterator[tuple[int, str, tuple[str, ...]]]
     while index < len(words):
         start, word = index, words[index]
         index += 1
+        level = OPTIMIZATION_LEVEL.match(word)
+        if level is not None and level[1]:
+            yield start, "--optimization-level", (level[1],)
+            continue
+        word = "--optimization-level" if level is not None else word
         if "=" in word:
             name, _, value = word.partition("=")
             yield start, name, (value,)
@@ -128,5 +136,5 @@ def _value_fault(where: str, name: str, flag: Flag | None, values: tuple[str, ..
         return Fault(where, f'{name} takes one value, "{values[1]}" is one too many')
     if "." in name:
         return None  # one key of a JSON flag: its type is not in the list
-    problem = next(filter(None, map(flag.problem, values)), "")
-    return Fault(where, f"{name}: {problem}") if problem else None
+    wrong = next(filter(flag.problem, values), None)
+    return None if wrong is None else Fault(where, f"{name}: {flag.problem(wrong)}", flag.hint(wrong))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from inferplan.domain.deployment import EngineSpec, SpeculativeDecoding
+from inferplan.domain.deployment import TGI_WIGGLE_ROOM, EngineSpec, SpeculativeDecoding
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
@@ -16,8 +16,6 @@ from inferplan.render.timing import Timing
 HTTP_PORT = 8000
 LOCALHOST = "127.0.0.1"
 QUIET_PATHS = "/health,/metrics,/ping"
-TGI_WIGGLE_ROOM = 0.90
-"""Share of its own fraction of the GPU that TGI takes (text-generation-inference v3.3.7, TGI_WIGGLE_ROOM)."""
 
 
 @dataclass(frozen=True, slots=True)

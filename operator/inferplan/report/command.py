@@ -11,7 +11,9 @@ from inferplan.report import numbers
 from inferplan.report.outline import Section
 
 
-def verdict(outcome: Outcome, crowded: Outcome | None, notes: tuple[str, ...]) -> Section:
+def verdict(
+    outcome: Outcome, crowded: Outcome | None, notes: tuple[str, ...], *, electricity_only: bool = False
+) -> Section:
     """Say whether the server starts, what fits, how fast it is and what it costs; then what was made of the command.
 
     Parameters
@@ -20,9 +22,14 @@ def verdict(outcome: Outcome, crowded: Outcome | None, notes: tuple[str, ...]) -
         The plan for one user, and for as many as run at once.
     notes
         What was left out, replaced or assumed.
+    electricity_only
+        No price of the GPU is known, so that the cost is that of its electricity.
     """
     plan = outcome.chosen
-    said = _no(outcome) if plan is None else _yes(outcome, plan, None if crowded is None else crowded.chosen)
+    if plan is None:
+        said = _no(outcome)
+    else:
+        said = _yes(outcome, plan, None if crowded is None else crowded.chosen, electricity_only=electricity_only)
     return Section("The command", points=tuple(said), notes=notes)
 
 
@@ -38,9 +45,13 @@ def _no(outcome: Outcome) -> Iterator[str]:
         yield f"❌ does not run as it stands: {REASON_TEXT[code]}{figures}"
 
 
-def _yes(outcome: Outcome, plan: Plan, crowded: Plan | None) -> Iterator[str]:
+def _yes(outcome: Outcome, plan: Plan, crowded: Plan | None, *, electricity_only: bool) -> Iterator[str]:
     chosen, memory = plan.configuration, plan.estimate.memory
-    yield f"✅ starts: {numbers.memory(memory)} of each GPU are used at the batch limit"
+    filled = f"{numbers.memory(memory)} of each GPU are used at the batch limit"
+    if chosen.is_deployable:
+        yield f"✅ starts: {filled}"
+    else:
+        yield f"⚠️ fits, but cannot be deployed yet: a replica spans {chosen.pp_size} machines; {filled}"
     yield f"longest context that fits: {memory.longest_context_tokens:,} tokens; asked for: {chosen.max_model_len:,}"
     full = memory.full_length_sequences
     yield f"sequences of {chosen.max_model_len:,} tokens that fit at once: {full:.1f} of {chosen.max_num_seqs} allowed"
@@ -54,4 +65,5 @@ def _yes(outcome: Outcome, plan: Plan, crowded: Plan | None) -> Iterator[str]:
             )
     else:
         yield f"at most {numbers.throughput(plan.estimate)}"
-    yield f"cost: {numbers.usd(plan.cost.per_hour)} per hour, {numbers.usd(plan.cost.per_month)} per month"
+    what = "electricity alone" if electricity_only else "cost"
+    yield f"{what}: {numbers.usd(plan.cost.per_hour)} per hour, {numbers.usd(plan.cost.per_month)} per month"

@@ -97,6 +97,8 @@ def test_a_share_is_text_as_all_decimals_of_the_resource_are() -> None:
         (f"speculativeDecoding: {{method: Ngram, tokens: 3, model: {MIXTRAL}}}", "drafts without a model"),
         ("engine: TGI, cpuOffloadGib: 4", "write spec.select.pin.engine: vLLM"),
         ("engine: TGI, kvOffloadGib: 4", "TGI keeps neither weights nor KV cache"),
+        ('engine: TGI, gpuMemoryUtilization: "0.91"', "TGI takes at most 0.9 of each GPU"),
+        ("maxNumBatchedTokens: 1, speculativeDecoding: {method: Mtp, tokens: 1}", "no room for 1 drafted tokens"),
         ("engine: TGI, speculativeDecoding: {method: Mtp, tokens: 1}", "TGI has no Mtp, only Ngram"),
     ],
 )

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inferplan.api.command_models import FoundModel, find_model
 from inferplan.api.from_command import FromCommand
 from inferplan.catalog import load_catalog
 from inferplan.cli.from_command import CommandAnswer, answer_command, as_scenario, read_command
 from inferplan.domain.errors import InputError
+from inferplan.domain.model import Task
+from inferplan.domain.scenario import CustomModel
+from inferplan.planner.candidates import custom_model
+from inferplan.report.command import verdict
+from inferplan.report.plan import report
 from tests.unit.cli.conftest import Cli
 
 CATALOG = load_catalog()
@@ -111,17 +118,136 @@ def test_a_listed_checkpoint_gives_model_and_format(model: str, quantization: st
 @pytest.mark.parametrize(
     ("repository", "base", "stored"),
     [
-        ("RedHatAI/Some-Llama-3.1-8B-Instruct-FP8-dynamic", LLAMA, "FP8"),
-        ("someone/Qwen3-8B-w4a16", QWEN, "INT4"),
-        ("unsloth/Llama-3.1-8B-Instruct", LLAMA, None),
+        ("meta-llama/Llama-3.1-8B", LLAMA, None),
+        ("meta-llama/Meta-Llama-3-8B", LLAMA, None),
+        ("mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-Instruct-v0.3", None),
+        ("microsoft/Phi-3-mini-4k-instruct", "microsoft/Phi-3.5-mini-instruct", None),
+        ("openai/gpt-oss-safeguard-20b", "openai/gpt-oss-20b", "MXFP4"),
     ],
 )
-def test_an_unlisted_checkpoint_is_read_by_its_name_and_kept(repository: str, base: str, stored: str | None) -> None:
-    found = spec(f"{repository} --max-model-len 4096", "h100-80gb-sxm")
+def test_other_weights_of_a_known_shape_are_served_themselves(repository: str, base: str, stored: str | None) -> None:
+    line = f"{repository} --max-model-len 4096"
+    found = spec(line, "h100-80gb-sxm")
     custom = {"repository": repository, "base": base} | ({} if stored is None else {"quantization": stored})
     assert found["model"] == {"custom": custom}
     assert "model" not in found["select"]["pin"]
-    assert f"{repository}: taken for {base}" in notes(f"{repository} --max-model-len 4096", "h100-80gb-sxm")
+    said = notes(line, "h100-80gb-sxm")
+    assert f"{repository} is not in the catalog: layers and widths are those of {base}" in said
+    assert "is assumed, and its quality is unknown" in said
+    assert "the model's own" not in said
+    chosen = answer(line, "h100-80gb-sxm").outcome.chosen
+    assert chosen is not None
+    assert chosen.configuration.checkpoint.repository == repository
+
+
+@pytest.mark.parametrize("flags", ["", "--max-model-len auto", "--max-model-len -1", "--max-model-len 262144"])
+def test_the_context_of_other_weights_is_asked_for(flags: str) -> None:
+    said = refusal(f"Qwen/Qwen3-Coder-30B-A3B-Instruct {flags}", "h100-80gb-sxm")
+    assert "--max-model-len" in said
+    assert "how long a context Qwen/Qwen3-Coder-30B-A3B-Instruct takes is not in the catalog" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "near"),
+    [
+        ("Qwen/Qwen3-4B-Thinking-2507", "Qwen/Qwen3-4B"),
+        ("unsloth/Llama-3.1-8B-Instruct", LLAMA),
+        ("someone/Qwen3-8B-w4a16", QWEN),
+        ("/models/Qwen3-8B-finetuned", QWEN),
+        ("Llama-2-7b", "meta-llama/Llama-2-7b-chat-hf"),
+    ],
+)
+def test_a_likeness_of_names_is_no_model(name: str, near: str) -> None:
+    said = refusal(f"{name} --max-model-len 4096", "h100-80gb-sxm")
+    assert f'model "{name}" is not in the catalog' in said
+    assert near in said
+
+
+@pytest.mark.parametrize("name", ["Qwen/Qwen2.5-VL-7B-Instruct", "mistralai/Mistral-Small-3.2-24B-Instruct-2506"])
+def test_a_vision_model_is_not_sized_as_its_language_part(name: str) -> None:
+    assert "has a vision tower" in refusal(f"{name} --max-model-len 4096", "h100-80gb-sxm")
+
+
+def test_every_listed_checkpoint_is_the_one_that_is_served() -> None:
+    for model in CATALOG.models:
+        for checkpoint in model.checkpoints:
+            found = find_model(checkpoint.repository, CATALOG)
+            assert isinstance(found, FoundModel)
+            assert (found.model, found.repository, found.borrowed) == (model, checkpoint.repository, False)
+            alike = [c for c in model.checkpoints if c.quantization is checkpoint.quantization]
+            assert found.pinned == (len(alike) == 1)
+            own = CustomModel(checkpoint.repository, None, model.id, None, Task.GENERATION, checkpoint.quantization)
+            custom = custom_model(own, CATALOG)
+            assert custom is not None
+            assert custom.checkpoints == (replace(checkpoint, revision=None),)
+
+
+def test_a_renamed_repository_is_the_same_model() -> None:
+    assert pin("meta-llama/Meta-Llama-3.1-8B-Instruct --max-model-len 4096")["model"] == LLAMA
+
+
+@pytest.mark.parametrize(
+    ("line", "gpu", "said"),
+    [
+        ("deepseek-ai/DeepSeek-R1 --data-parallel-size 8 --enable-expert-parallel", "h200-141gb-sxm",
+         "--data-parallel-size 8 with --enable-expert-parallel: data-parallel attention"),
+        ("Qwen/Qwen3-30B-A3B -dp 2", "h100-80gb-sxm", "--data-parallel-size 2: data-parallel attention"),
+        (f"{QWEN} --enable-expert-parallel", "l4", "has no experts, so vLLM does not start"),
+        (QWEN + """ --hf-overrides '{"rope_parameters":{"rope_type":"yarn","factor":4.0}}' --max-model-len 131072""",
+         "h100-80gb-sxm", "--hf-overrides changes the model or its memory"),
+        (QWEN + """ --trust-remote-code --hf-overrides '{"max_position_embeddings": 131072}'""",
+         "h100-80gb-sxm", "--hf-overrides changes the model or its memory"),
+        (f"{QWEN} --kv-cache-memory-bytes 10G", "l4", "--kv-cache-memory-bytes changes the model or its memory"),
+        (f"{QWEN} --prefill-context-parallel-size 2", "l4", "--prefill-context-parallel-size changes the model"),
+        (f"{QWEN} -pp 4", "l4", "write --tensor-parallel-size 4 instead"),
+        (f"{QWEN} -tp 0", "l4", "--tensor-parallel-size 0: must be at least 1"),
+        (f"{QWEN} -dp 0", "l4", "--data-parallel-size 0: must be at least 1"),
+        (f"{QWEN} -tp two", "l4", "write a whole number such as 2"),
+        (f"{QWEN} --max-model-len 8,192", "l4", "write 8192"),
+        (f"{QWEN} --max-model-len -5", "l4", "--from-command: --max-model-len: "),
+        (f"{QWEN} --gpu-memory-utilization 90%", "l4", "write 0.9"),
+        (f"{QWEN} --limit-mm-per-prompt image=0", "l4", 'write {"image": 0}'),
+        (f"{QWEN} --max-num-seqs 4096 --max-num-batched-tokens 2048", "l4", "raise --max-num-batched-tokens"),
+        (f"{QWEN} --spec-method ngram --spec-tokens 100", "l4", "write a whole number from 1 to 64"),
+        (f"{QWEN} --spec-method ngram", "l4", "needs num_speculative_tokens"),
+        (QWEN + """ --speculative-config '{"method": "ngram", "num_speculative_tokens": "x"}'""", "l4",
+         'num_speculative_tokens "x" is not possible'),
+        (f"{QWEN} --spec-model Qwen/Qwen3-0.6B --spec-tokens 32 --max-num-batched-tokens 32 --max-num-seqs 8", "l4",
+         "no room for 32 drafted tokens"),
+        ("TheBloke/Llama-3.1-8B-Instruct-GGUF", "l4", "name a repository with the weights in 16 bit"),
+    ],
+)  # fmt: skip
+def test_what_no_verdict_can_rest_on_is_refused_by_its_flag(line: str, gpu: str, said: str) -> None:
+    told = refusal(line, gpu)
+    assert said in told
+    assert "spec." not in told
+    assert ":20" not in told
+
+
+def test_keys_of_speculative_decoding_are_not_dropped_in_silence() -> None:
+    config = '{"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 4, "prompt_lookup_min": 2}'
+    said = notes(f"{QWEN} --max-model-len 8192 --speculative-config '{config}'", "h100-80gb-sxm")
+    assert "--speculative-config: prompt_lookup_max, prompt_lookup_min left out" in said
+
+
+@pytest.mark.parametrize(
+    ("around", "told", "silent"),
+    [
+        ("CUDA_VISIBLE_DEVICES=0 vllm serve", "environment (CUDA_VISIBLE_DEVICES): left out", "tokenSecretRef"),
+        ("HF_TOKEN=x vllm serve", "download belongs in deploy.tokenSecretRef", "gateway"),
+        ("VLLM_API_KEY=x vllm serve", "asks for no key, so put a gateway", "environment (HF_TOKEN"),
+    ],
+)
+def test_each_variable_is_told_where_it_belongs(around: str, told: str, silent: str) -> None:
+    said = "\n".join(read_command(f"{around} {QWEN} --max-model-len 4096", "l4", CATALOG).notes)
+    assert told in said
+    assert silent not in said
+
+
+def test_a_server_over_machines_is_not_said_to_start() -> None:
+    found = answer(f"{LLAMA} -tp 8 -pp 2 --max-model-len 4096 --max-num-seqs 8")
+    said = "\n".join(verdict(found.outcome, found.crowded, found.notes).points)
+    assert "✅ starts" not in said
 
 
 def test_a_commit_makes_the_weights_ones_own() -> None:
@@ -207,7 +333,7 @@ def test_the_users_own_flags_stay_and_the_pods_go() -> None:
     assert found.document["metadata"]["name"] == "my-model"
     assert f"--served-model-name my_model other: clients ask for my-model (the scenario's name) or {QWEN}" in said
     assert "--host, --port: left out, decided by how the pod is wired" in said
-    assert "--api-key: left out, a Secret holds it" in said
+    assert "--api-key: left out; the planned server asks for no key, so put a gateway" in said
     assert "--chat-template: left out, needs engine.remoteCode: Allow" in said
     assert "--swap-space: vLLM 0.33.0 has no such flag (leave it out" in said
     assert "--no-such-flag: vLLM 0.33.0 has no such flag" in said
@@ -239,7 +365,7 @@ def test_a_short_context_has_short_requests() -> None:
         (f"{QWEN} --cpu-offload-gb -3", "--cpu-offload-gb -3 is no size"),
         (f"{QWEN} --dtype float32", "--dtype float32 cannot be planned"),
         (f"{QWEN} --gpu-memory-utilization nan", "nan is no share of a GPU"),
-        (f"{QWEN} --max-num-seqs 0 --max-model-len 4096", "select.pin.maxNumSeqs: must be at least 1"),
+        (f"{QWEN} --max-num-seqs 0 --max-model-len 4096", "--from-command: --max-num-seqs: must be at least 1"),
         ("nobody/nothing-7b", 'model "nobody/nothing-7b" is not in the catalog'),
         ("TheBloke/Llama-3.1-8B-Instruct-GGUF", "GGUF weights"),
         ("unsloth/Qwen3-8B-bnb-4bit", "bitsandbytes weights"),
@@ -288,6 +414,9 @@ def test_a_gpu_that_nobody_rents_out_is_planned_where_it_stands() -> None:
     assert found.outcome.chosen is not None
     assert found.outcome.chosen.source == "Owned"
     assert "only their electricity is counted" in "\n".join(found.notes)
+    told = found.report(report(found.outcome))
+    assert "the price is the electricity alone" in told.headline
+    assert any(point.startswith("electricity alone: ") for point in told.sections[0].points)
     assert "source: Owned" in found.text
 
 

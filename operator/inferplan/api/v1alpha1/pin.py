@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from inferplan.api.v1alpha1.scalars import MAXIMUM_TOKENS, SHARE_PATTERN, Name, Relaxed, Rule, SpecModel, Tokens, rules
+from inferplan.domain.deployment import TGI_WIGGLE_ROOM
 from inferplan.domain.model import Quantization
 
 
@@ -102,6 +103,17 @@ class Pin(SpecModel):
                 "!has(self.engine) || self.engine != 'TGI' || !has(self.speculativeDecoding)"
                 " || self.speculativeDecoding.method == 'Ngram'",
                 "TGI drafts with method Ngram only",
+            ),
+            Rule(
+                "!has(self.engine) || self.engine != 'TGI' || !has(self.gpuMemoryUtilization)"
+                f" || double(self.gpuMemoryUtilization) <= {TGI_WIGGLE_ROOM}",
+                f"TGI takes at most {TGI_WIGGLE_ROOM} of each GPU's memory",
+            ),
+            Rule(
+                "!has(self.speculativeDecoding) || self.speculativeDecoding.method == 'Ngram'"
+                " || !has(self.maxNumBatchedTokens) || (has(self.engine) && self.engine == 'TGI')"
+                " || self.speculativeDecoding.tokens < self.maxNumBatchedTokens",
+                "maxNumBatchedTokens must exceed the drafted tokens: a step checks them all and one more",
             ),
         )
     )

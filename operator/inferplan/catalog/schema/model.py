@@ -160,6 +160,7 @@ class Model(Sourced):
     not_sizable: str | None = None
     aliases: list[Name] = Field(default_factory=list)
     same_shape: list[Name] = Field(default_factory=list)
+    same_shape_with_vision: list[Name] = Field(default_factory=list)
     notes: list[str] = Field(default_factory=list)
     moe: Experts | None = None
     attention: list[Attention] = Field(default_factory=list)
@@ -192,6 +193,7 @@ class Model(Sourced):
             scores=tuple(score.to_domain() for score in self.scores),
             aliases=tuple(self.aliases),
             same_shape=tuple(self.same_shape),
+            same_shape_with_vision=tuple(self.same_shape_with_vision),
             refuses_float16=self.refuses_float16,
             vision_params=self.vision_params,
             vision_counted=self.vision_counted,
