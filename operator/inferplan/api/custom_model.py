@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from inferplan.api.names import Names
+from inferplan.api.suggest import nearest
 from inferplan.api.v1alpha1 import model as v1alpha1
-from inferplan.domain.model import AttentionLayers, LayerKind, MixtureOfExperts, ModelSpec, Task
+from inferplan.domain.deployment import EngineSpec
+from inferplan.domain.model import AttentionLayers, Dtype, LayerKind, MixtureOfExperts, ModelSpec, Task
 from inferplan.domain.scenario import CustomModel
 
+_HERE = "spec.model.custom.architecture"
 
-def custom_model(written: v1alpha1.CustomModel, task: Task, names: Names) -> CustomModel:
-    """Describe a custom model; an unknown base is a fault."""
+
+def custom_model(written: v1alpha1.CustomModel, task: Task, names: Names, engines: Sequence[EngineSpec]) -> CustomModel:
+    """Describe a custom model; an unknown base is a fault, and so is a shape that the engines do not run.
+
+    Parameters
+    ----------
+    engines
+        Engines that a plan may come to.
+    """
+    if written.architecture is not None:
+        _check_with_engines(written.architecture, task, names, engines)
     base = None if written.base is None else names.model("spec.model.custom.base", written.base)
     return CustomModel(
         repository=written.repository,
@@ -21,6 +35,39 @@ def custom_model(written: v1alpha1.CustomModel, task: Task, names: Names) -> Cus
         task=task,
         quantization=written.quantization,
     )
+
+
+def _check_with_engines(shape: v1alpha1.Architecture, task: Task, names: Names, engines: Sequence[EngineSpec]) -> None:
+    """Refuse what none of the engines runs, what a shape cannot describe, and float16 where all of them refuse it.
+
+    Notes
+    -----
+    Where one of several engines runs it, the search leaves the others out with a reason.
+    """
+    lists = [engine.architectures for engine in engines if engine.architectures is not None]
+    if not engines or len(lists) < len(engines):
+        return
+    called = " and ".join(f"{engine.name} {engine.version}" for engine in engines)
+    running = [known for known in lists if known.runs(shape.name, task)]
+    peculiar = next((what for known in lists if (what := known.layers_of_its_own(shape.name))), "")
+    if not running:
+        near = nearest(shape.name, [name for known in lists for name in known.names(task)])
+        does = "generate text with" if task is Task.GENERATION else "classify with"
+        names.fault(
+            f"{_HERE}.name",
+            f'"{shape.name}" is none of the architectures that {called} can {does}',
+            f"did you mean {' or '.join(near)}?" if near else "write architectures[0] of the model's config.json",
+        )
+    elif peculiar:
+        names.fault(
+            f"{_HERE}.name",
+            f"the layers of {shape.name} cannot be described here: they have {peculiar}",
+            "name the catalog model that it was fine-tuned from in model.custom.base instead",
+        )
+    elif shape.compute_type is Dtype.FLOAT16 and all(known.refuses_float16(shape.name) for known in running):
+        names.fault(
+            f"{_HERE}.computeType", f"{called} can run {shape.name} in bfloat16 alone, not in float16", "write bfloat16"
+        )
 
 
 def _architecture(repository: str, shape: v1alpha1.Architecture, task: Task) -> ModelSpec:

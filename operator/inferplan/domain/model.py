@@ -315,8 +315,6 @@ class ModelSpec:
     same_shape: tuple[str, ...] = ()
     """Other checkpoints with these layers and widths: predictions hold for them, licence, context and quality do not.
     So they are no names of this model."""
-    refuses_float16: bool = False
-    """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     attention_sinks: bool = False
     """Each head has a learned sink (gpt-oss)."""
     sparse_attention: bool = False
