@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from inferplan.api.names import Names
 from inferplan.api.suggest import nearest
 from inferplan.api.v1alpha1 import model as v1alpha1
+from inferplan.domain.architectures import Architectures
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.model import AttentionLayers, Dtype, LayerKind, MixtureOfExperts, ModelSpec, Task
 from inferplan.domain.scenario import CustomModel
@@ -51,12 +52,11 @@ def _check_with_engines(shape: v1alpha1.Architecture, task: Task, names: Names, 
     running = [known for known in lists if known.runs(shape.name, task)]
     peculiar = next((what for known in lists if (what := known.layers_of_its_own(shape.name))), "")
     if not running:
-        near = nearest(shape.name, [name for known in lists for name in known.names(task)])
         does = "generate text with" if task is Task.GENERATION else "classify with"
         names.fault(
             f"{_HERE}.name",
             f'"{shape.name}" is none of the architectures that {called} can {does}',
-            f"did you mean {' or '.join(near)}?" if near else "write architectures[0] of the model's config.json",
+            _instead(shape.name, task, lists),
         )
     elif peculiar:
         names.fault(
@@ -68,6 +68,14 @@ def _check_with_engines(shape: v1alpha1.Architecture, task: Task, names: Names, 
         names.fault(
             f"{_HERE}.computeType", f"{called} can run {shape.name} in bfloat16 alone, not in float16", "write bfloat16"
         )
+
+
+def _instead(name: str, task: Task, lists: Sequence[Architectures]) -> str:
+    """What to write where no engine has an architecture for the task."""
+    if task is Task.GENERATION and any(known.runs(name, Task.CLASSIFICATION) for known in lists):
+        return "it classifies: write task: Classification, or name a decoder"
+    near = nearest(name, [other for known in lists for other in known.names(task)])
+    return f"did you mean {' or '.join(near)}?" if near else "write architectures[0] of the model's config.json"
 
 
 def _architecture(repository: str, shape: v1alpha1.Architecture, task: Task) -> ModelSpec:
