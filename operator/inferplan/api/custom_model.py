@@ -74,8 +74,17 @@ def _instead(name: str, task: Task, lists: Sequence[Architectures]) -> str:
     """What to write where no engine has an architecture for the task."""
     if task is Task.GENERATION and any(known.runs(name, Task.CLASSIFICATION) for known in lists):
         return "it classifies: write task: Classification, or name a decoder"
-    near = nearest(name, [other for known in lists for other in known.names(task)])
+    near = _near(name, [other for known in lists for other in known.names(task)])
     return f"did you mean {' or '.join(near)}?" if near else "write architectures[0] of the model's config.json"
+
+
+def _near(name: str, known: Sequence[str]) -> list[str]:
+    """Names whose family is near that of a name; what they end in is all the same and tells little."""
+    families: dict[str, str] = {}
+    family, _, ending = name.casefold().partition("for")
+    for other in sorted(known, key=lambda other: (other.casefold().endswith(f"for{ending}"), other)):
+        families[other.casefold().partition("for")[0]] = other
+    return [families[close] for close in nearest(family, families)]
 
 
 def _architecture(repository: str, shape: v1alpha1.Architecture, task: Task) -> ModelSpec:
