@@ -22,7 +22,11 @@ def kernels_by_our_rules(form: Form, model: ModelSpec) -> str:
     engine = CATALOG.engine("vllm")
     assert engine is not None
     text_only = form.text_only == "yes"
-    if model.refuses_float16 and form.compute_capability < engine.bfloat16_min_compute_capability:
+    if (
+        engine.architectures is not None
+        and engine.architectures.refuses_float16(model.architecture)
+        and form.compute_capability < engine.bfloat16_min_compute_capability
+    ):
         return ""
     needs = sorted(attention_needs(model, text_only=text_only), key=lambda need: -need.head_size)
     kernels = replace(engine, text_only=text_only).attention_kernels

@@ -10,13 +10,14 @@ import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
+from inferplan.api.architecture_checks import architecture_fits
 from inferplan.api.contradiction import Contradiction
 from inferplan.api.deploy_checks import deploy_makes_sense
 from inferplan.api.pin_checks import pin_makes_sense
 from inferplan.api.schedule_checks import schedule_can_be_kept
 from inferplan.api.v1alpha1.scalars import MAXIMUM_TOKENS
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
-from inferplan.domain.model import Dtype, Quantization, Task
+from inferplan.domain.model import Quantization, Task
 from inferplan.domain.scenario import HardwareSource
 
 _PINNED = re.compile(r".+(:[^/:@]+|@sha256:[0-9a-f]{64})")
@@ -166,28 +167,7 @@ def custom_model_fits(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
                 "make them equal",
             )
     if custom.architecture is not None:
-        yield from _architecture_fits(spec)
-
-
-def _architecture_fits(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
-    custom = spec.model.custom
-    shape = custom.architecture if custom is not None else None
-    if shape is None:
-        return
-    here = "spec.model.custom.architecture"
-    if shape.attention_heads % shape.kv_heads:
-        yield Contradiction(
-            f"{here}.kvHeads", f"{shape.kv_heads} does not divide {shape.attention_heads} attention heads"
-        )
-    if shape.parameters_active is not None and shape.parameters_active > shape.parameters_total:
-        yield Contradiction(f"{here}.parametersActive", "exceeds parametersTotal")
-    if shape.compute_type not in {Dtype.BFLOAT16, Dtype.FLOAT16}:
-        yield Contradiction(f"{here}.computeType", f"{shape.compute_type} is not possible", "bfloat16 or float16")
-    experts = shape.experts
-    if experts is not None and experts.layers > shape.layers:
-        yield Contradiction(f"{here}.experts.layers", f"{experts.layers} exceed the model's {shape.layers} layers")
-    if experts is not None and experts.experts_per_token > experts.experts:
-        yield Contradiction(f"{here}.experts.expertsPerToken", f"exceeds the {experts.experts} experts")
+        yield from architecture_fits(spec)
 
 
 def owned_pools_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:

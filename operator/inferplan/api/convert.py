@@ -10,6 +10,7 @@ from inferplan.api.checks import contradictions
 from inferplan.api.custom_model import custom_model
 from inferplan.api.names import Names
 from inferplan.api.operation import to_tolerations
+from inferplan.api.pin_checks import possible_engines
 from inferplan.api.pins import to_pin
 from inferplan.api.resolve import Resolved, resolve
 from inferplan.api.v1alpha1 import InferenceScenario, InferenceScenarioSpec
@@ -79,7 +80,7 @@ def to_scenario(
     names = Names(catalog, locate)
     for found in contradictions(spec):
         names.fault(found.path, found.problem, found.fix)
-    model = _model_policy(spec, names)
+    model = _model_policy(spec, names, catalog)
     hardware = _hardware(spec, names, catalog)
     quality = _quality(spec, names)
     pin = to_pin(spec, names, catalog)
@@ -182,13 +183,17 @@ def _quality(spec: InferenceScenarioSpec, names: Names) -> QualityPolicy:
     )
 
 
-def _model_policy(spec: InferenceScenarioSpec, names: Names) -> ModelPolicy:
+def _model_policy(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> ModelPolicy:
     written = spec.model
     allow = names.model_patterns("spec.model.allow", written.allow)
     deny = names.model_patterns("spec.model.deny", written.deny) or ()
     for name in sorted(set(allow or ()) & set(deny)):
         names.fault("spec.model.deny", f'"{name}" is both allowed and denied')
-    custom = None if written.custom is None else custom_model(written.custom, spec.task or Task.GENERATION, names)
+    custom = None
+    if written.custom is not None:
+        wanted = {engine.value.casefold() for engine in possible_engines(spec)}
+        engines = [engine for engine in catalog.engines if engine.id in wanted]
+        custom = custom_model(written.custom, spec.task or Task.GENERATION, names, engines)
     return ModelPolicy(allow=allow, deny=deny, licenses=written.licenses, custom=custom)
 
 

@@ -6,6 +6,7 @@ import enum
 from dataclasses import dataclass
 from decimal import Decimal
 
+from inferplan.domain.architectures import Architectures
 from inferplan.domain.attention import AttentionKernel
 from inferplan.domain.hardware import AMD64, ARM64, GpuSpec, Terms
 from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMethod, Source
@@ -58,7 +59,7 @@ class EngineSpec:
     image_architectures
         CPU architectures that the image is built for.
     architectures
-        ``architectures[0]`` values of config.json that it runs; None = all of the catalog.
+        Which ``architectures`` of config.json it runs; None = all.
     memory_fraction
         Share of the GPU's total memory that we let it take (vLLM ``--gpu-memory-utilization``).
     attention_kernels
@@ -73,7 +74,7 @@ class EngineSpec:
     image: str
     min_compute_capability: int
     vendors: tuple[str, ...]
-    architectures: tuple[str, ...] | None
+    architectures: Architectures | None
     memory_fraction: float
     attention_kernels: tuple[AttentionKernel, ...]
     kv_block_tokens: int

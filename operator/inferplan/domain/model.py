@@ -323,8 +323,6 @@ class ModelSpec:
     So they are not names of this model."""
     same_shape_with_vision: tuple[str, ...] = ()
     """Those of ``same_shape`` with a vision tower, which this model lacks: only the language part is alike."""
-    refuses_float16: bool = False
-    """float16 is refused, so the model needs bfloat16 hardware (gemma2, gemma3, glm4)."""
     attention_sinks: bool = False
     """Each head has a learned sink (gpt-oss)."""
     sparse_attention: bool = False

@@ -37,7 +37,7 @@ def assemble(field: Field, scenario: Scenario, found: TierChoice, load_factor: f
     placements = field.supply.place(configuration.gpu.id, configuration.tp_size, slots)
     money = _cost(scenario, predicted, placements)
     misses = _misses(scenario, configuration, predicted, money)
-    subject = Subject(scenario, found.tier, configuration, predicted, money, misses)
+    subject = Subject(scenario, found.tier, configuration, predicted, money, misses, field.supply.source)
     given_up = tuple(
         Remark(RemarkKind.CAUTION, "GivenUp", f"{found.tier} could not have {wish}") for wish in found.given_up
     )

@@ -223,5 +223,4 @@ def _as_its_kind(described: ModelSpec, catalog: Catalog) -> ModelSpec:
         sparse_attention=kind.sparse_attention,
         image_prefix=kind.image_prefix,
         multimodal_item_tokens=kind.multimodal_item_tokens,
-        refuses_float16=kind.refuses_float16,
     )

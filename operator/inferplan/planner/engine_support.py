@@ -125,15 +125,34 @@ def _gpu_refused(engine: EngineSpec, gpu: GpuSpec) -> str:
 
 
 def _model_refused(weights: Weights, engine: EngineSpec, gpu: GpuSpec) -> str:
-    model, method = weights.model, weights.method
-    if engine.architectures is not None and model.architecture not in engine.architectures:
-        return f"{engine.name} {engine.version} has no {model.architecture}"
+    model, method, known = weights.model, weights.method, engine.architectures
+    if known is not None and not known.runs(model.architecture, model.task):
+        does = "generates no text with" if model.task is Task.GENERATION else "does not classify with"
+        return f"{engine.name} {engine.version} {does} {model.architecture}"
     if model.task is Task.CLASSIFICATION and not engine.supports_classification:
         return f"{engine.name} {engine.version} does not classify"
-    if compute_dtype(model, gpu, engine) is Dtype.FLOAT16 and (model.refuses_float16 or method.refuses_float16):
-        owner = model.id if model.refuses_float16 else method.id
-        return f"{owner} is not run in float16"
-    return ""
+    if compute_dtype(model, gpu, engine) is Dtype.FLOAT16:
+        if known is not None and known.refuses_float16(model.architecture):
+            return f"{engine.name} {engine.version} does not run {model.architecture} in float16"
+        if method.refuses_float16:
+            return f"{method.id} is not run in float16"
+    return _step_too_small(model, engine)
+
+
+def _step_too_small(model: ModelSpec, engine: EngineSpec) -> str:
+    """Say how many tokens a step must have room for; a default is raised to that, a token budget that was said is not.
+
+    Notes
+    -----
+    Images whose tokens attend to one another are not cut (vLLM 0.33.0, ``vllm/v1/core/encoder_cache_manager.py``).
+    """
+    budget, needed = engine.batched_tokens, model.multimodal_item_tokens
+    if budget is None or engine.text_only or budget >= needed:
+        return ""
+    return (
+        f"a step of {budget:,} tokens has no room for an image or video of {model.id}, which takes up to {needed:,}"
+        f" at once: raise maxNumBatchedTokens to {needed}, or serve text alone"
+    )
 
 
 def _keeps_tokens(model: ModelSpec) -> bool:

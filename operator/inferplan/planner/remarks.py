@@ -12,8 +12,9 @@ from inferplan.domain.hardware import Terms
 from inferplan.domain.model import Task
 from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import LoadKind, Scenario, Tier
-from inferplan.domain.units import GB
+from inferplan.domain.scenario import HardwareSource, LoadKind, Scenario, Tier
+from inferplan.domain.units import GB, GIB
+from inferplan.estimate.offloading import offloaded_weight_bytes
 from inferplan.planner.candidates import Weights
 from inferplan.planner.constraints import is_lossless, planned_tokens, recovery_percent
 
@@ -41,6 +42,8 @@ class Subject:
     estimate: Estimate
     cost: Cost
     misses: tuple[Miss, ...]
+    source: str
+    """Where its machines are from, as :attr:`~inferplan.planner.supply.Supply.source` names it."""
 
 
 def memory_percent(estimate: Estimate) -> float:
@@ -62,6 +65,7 @@ def analyse(subject: Subject) -> tuple[Remark, ...]:
     found = (
         *_latency(subject),
         *_memory(subject),
+        *_machine_memory(subject),
         *_load(subject),
         *_quality(subject),
         *_evidence(subject),
@@ -157,6 +161,16 @@ def _memory(subject: Subject) -> Iterator[Remark]:
             f" beyond {held} they wait or start again"
         )
         yield _caution("BatchLimitNotFilled", text)
+
+
+def _machine_memory(subject: Subject) -> Iterator[Remark]:
+    """Say where offloading needs memory of a machine whose size nobody states; nodes of a cluster state theirs."""
+    chosen = subject.configuration
+    gib = (offloaded_weight_bytes(chosen) * chosen.gpus_per_replica + chosen.engine.kv_offload_bytes) / GIB
+    unstated = dict.fromkeys(place.instance_type for place in subject.cost.placements if place.memory_gib is None)
+    if gib and unstated and subject.source != HardwareSource.CLUSTER:
+        text = f"offloading needs {gib:,.0f} GiB of the machine's memory for each replica, and nobody says"
+        yield _caution("MachineMemoryUnknown", f"{text} whether {' or '.join(unstated)} has that much")
 
 
 def _load(subject: Subject) -> Iterator[Remark]:

@@ -9,6 +9,7 @@ from inferplan.domain.cluster import GpuNode
 from inferplan.domain.deployment import Configuration, Placement
 from inferplan.domain.plan import Plan
 from inferplan.domain.units import GB, GIB, MIB
+from inferplan.estimate.offloading import offloaded_weight_bytes
 from inferplan.render.timing import weight_file_bytes
 
 CPUS_BESIDE_GPUS = 2
@@ -157,7 +158,8 @@ def _disk_share(node: GpuNode, chosen: Configuration) -> int:
 
 def offloaded_bytes(chosen: Configuration) -> int:
     """Machine memory that the engine of one replica pins for weights and KV cache, beyond what loading takes."""
-    return chosen.engine.cpu_offload_bytes * chosen.gpus_per_replica + chosen.engine.kv_offload_bytes
+    weights = offloaded_weight_bytes(chosen) * chosen.gpus_per_replica
+    return _mebibytes(weights) + chosen.engine.kv_offload_bytes
 
 
 def _node_share(node: GpuNode, gpus: int) -> tuple[int | None, int | None]:

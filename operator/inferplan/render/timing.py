@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from inferplan.domain.model import DTYPE_BYTES, Dtype
 from inferplan.domain.plan import Plan
+from inferplan.estimate.offloading import offloaded_weight_bytes
 
 ASSUMED_LOAD_BYTES_PER_S = 100e6
 """Weights fetched and loaded, the careful end: a node with 1 Gbit/s of its own, or a slow network volume."""
@@ -83,5 +84,5 @@ def weight_file_bytes(plan: Plan) -> float:
     vision = chosen.model.vision_params * DTYPE_BYTES[Dtype.BFLOAT16]
     if chosen.checkpoint.made_while_loading:
         return chosen.model.text_params * DTYPE_BYTES[Dtype.BFLOAT16] + vision
-    loaded = plan.estimate.memory.weights_bytes + chosen.engine.cpu_offload_bytes
+    loaded = plan.estimate.memory.weights_bytes + offloaded_weight_bytes(chosen)
     return loaded * chosen.gpus_per_replica + (vision if chosen.engine.text_only else 0.0)

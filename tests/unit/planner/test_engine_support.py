@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from inferplan.catalog import load_catalog
+from inferplan.domain.architectures import Architectures
 from inferplan.domain.attention import attention_needs, find_kernel
 from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.hardware import GpuSpec
@@ -168,9 +169,62 @@ def test_layers_that_differ_in_head_size_count_as_mixed_whatever_their_kind() ->
 def test_volta_runs_no_vllm_and_bfloat16_models_that_refuse_float16_run_on_no_t4() -> None:
     volta = make_gpu(id="v100-16gb", compute_capability=70)
     assert engine_support.engine_runs_it(make_shapes(gpu=volta)).fails.all()
-    gemma = make_mixtral(refuses_float16=True)
-    assert engine_support.engine_runs_it(make_shapes(gemma, make_t4())).fails.all()
+    wide = make_engine(architectures=Architectures(("MixtralForCausalLM",), refuse_float16=("MixtralForCausalLM",)))
+    refused = engine_support.engine_runs_it(make_shapes(make_mixtral(), make_t4(), wide))
+    assert refused.fails.all()
+    assert refused.detail is not None
+    assert refused.detail[0].endswith("does not run MixtralForCausalLM in float16")
+    assert not engine_support.engine_runs_it(make_shapes(make_mixtral(), engine=wide)).fails.any()
     assert not engine_support.engine_runs_it(make_shapes(make_mixtral(), make_t4())).fails.all()
+
+
+def test_the_engine_runs_every_architecture_of_the_catalog() -> None:
+    known = vllm().architectures
+    assert known is not None
+    assert [m.id for m in CATALOG.models if not known.runs(m.architecture, m.task)] == []
+
+
+def test_what_the_catalog_says_of_an_architecture_is_about_one_that_the_engine_runs() -> None:
+    for engine in CATALOG.engines:
+        known = engine.architectures
+        assert known is not None
+        runs = known.names(Task.CLASSIFICATION)
+        assert len(set(runs)) == len(runs)
+        assert {*known.refuse_float16, *(name for name, _ in known.layers)} <= set(runs)
+
+
+def test_models_whose_layers_a_shape_cannot_state_are_listed_as_such() -> None:
+    """A model of the catalog with latent or linear layers, or heads of several sizes, is of a listed architecture."""
+    known = vllm().architectures
+    assert known is not None
+    for model in CATALOG.models:
+        kinds = {group.kind for group in model.attention}
+        heads = {(g.kv_heads, g.key_head_dim) for g in model.attention} if LayerKind.LINEAR not in kinds else {0, 1}
+        if LayerKind.MLA in kinds or len(heads) > 1:
+            assert known.layers_of_its_own(model.architecture), model.id
+
+
+def test_a_classification_head_goes_by_the_decoder_under_it() -> None:
+    known = vllm().architectures
+    assert known is not None
+    assert known.runs("LlamaForSequenceClassification", Task.CLASSIFICATION)
+    assert known.runs("BertForSequenceClassification", Task.CLASSIFICATION)
+    assert not known.runs("LlamaForSequenceClassification", Task.GENERATION)
+    assert not known.runs("FooForSequenceClassification", Task.CLASSIFICATION)
+    assert known.refuses_float16("Gemma2ForSequenceClassification")
+    assert "MLA" in known.layers_of_its_own("DeepseekV3ForSequenceClassification")
+
+
+def test_a_step_that_was_asked_for_must_have_room_for_an_image() -> None:
+    seeing = make_model(multimodal_item_tokens=2496)
+    engine = make_engine(batched_tokens=2495, text_only=False)
+    verdict = engine_support.engine_runs_it(make_shapes(seeing, engine=engine))
+    assert verdict.fails.all()
+    assert verdict.detail is not None
+    assert "raise maxNumBatchedTokens to 2496" in verdict.detail[0]
+    for free in ({"text_only": True}, {"batched_tokens": None}, {"batched_tokens": 2496}):
+        engine = make_engine(**{"batched_tokens": 2495, "text_only": False, **free})
+        assert not engine_support.engine_runs_it(make_shapes(seeing, engine=engine)).fails.any()
 
 
 @pytest.mark.parametrize(
@@ -194,7 +248,9 @@ def test_an_engine_runs_where_its_image_does(gpu: GpuSpec, why: str) -> None:
 
 
 def test_an_engine_runs_only_its_architectures_and_tasks() -> None:
-    assert engine_support.engine_runs_it(make_shapes(engine=make_engine(architectures=("Other",)))).fails.all()
+    assert engine_support.engine_runs_it(
+        make_shapes(engine=make_engine(architectures=Architectures(("Other",))))
+    ).fails.all()
     classifier = make_model(task=Task.CLASSIFICATION)
     assert engine_support.engine_runs_it(
         make_shapes(classifier, engine=make_engine(supports_classification=False))

@@ -165,9 +165,21 @@ def offloading(cpu_gib: int, kv_gib: int, tp_size: int = 1) -> Plan:
 
 
 def test_what_is_offloaded_is_asked_for_beyond_what_loading_takes() -> None:
-    found = room(in_cluster(offloading(10, 16, tp_size=2)), (make_node(),))
+    found = room(in_cluster(offloading(4, 16, tp_size=2)), (make_node(),))
     plain = room(in_cluster(configured(tp_size=2)), (make_node(),))
-    assert found.memory_bytes - plain.memory_bytes == (2 * 10 + 16) * GIB  # weights per GPU, cache per replica
+    assert found.memory_bytes - plain.memory_bytes == (2 * 4 + 16) * GIB  # weights per GPU, cache per replica
+
+
+@pytest.mark.parametrize("tp_size", [1, 2, 4])
+def test_no_more_is_asked_for_than_the_layers_weigh(tp_size: int) -> None:
+    # 6,738,415,616 parameters without the embedding and the head of 32,000 x 4,096 each, in 16 bit
+    in_layers = 2 * (6_738_415_616 - 2 * 32_000 * 4_096)
+    without_offloading = room(in_cluster(configured(tp_size=tp_size)), (make_node(),))
+    plan = in_cluster(offloading(4096, 0, tp_size=tp_size))
+    found = room(plan, (make_node(),))
+    assert found.memory_bytes - without_offloading.memory_bytes == math.ceil(in_layers / MIB) * MIB
+    assert plan_faults(plan, make_scenario(), make_inventory()) == ()
+    assert weight_file_bytes(plan) == plan.estimate.memory.weights_bytes * tp_size + in_layers
 
 
 def test_memory_that_a_machine_does_not_have_is_refused_when_planning_and_when_rendering() -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from inferplan.catalog.schema.base import Count, Name, Positive, Record, Sourced
-from inferplan.domain import attention, deployment, model
+from inferplan.domain import architectures, attention, deployment, model
 
 
 class Recovery(Record):
@@ -93,6 +93,25 @@ class BatchedTokens(Record):
     tokens: Positive
 
 
+class Architectures(Record):
+    """Names of architectures by what the engine does with them."""
+
+    generate: list[str] = Field(min_length=1)
+    classify: list[str] = Field(default_factory=list)
+    refuse_float16: list[str] = Field(default_factory=list)
+    layers: dict[str, list[str]] = Field(default_factory=dict)
+    """What the layers have beyond one size of heads and one window -> the architectures that have it."""
+
+    def to_domain(self) -> architectures.Architectures:
+        """Convert."""
+        return architectures.Architectures(
+            generate=tuple(self.generate),
+            classify=tuple(self.classify),
+            refuse_float16=tuple(self.refuse_float16),
+            layers=tuple((name, what) for what, names in self.layers.items() for name in names),
+        )
+
+
 class Engine(Sourced):
     """An inference engine."""
 
@@ -105,7 +124,7 @@ class Engine(Sourced):
     bfloat16_min_compute_capability: Count
     image_architectures: list[Literal["amd64", "arm64"]] = Field(min_length=1)
     vendors: list[str]
-    architectures: list[str] | None = None
+    architectures: Architectures | None = None
     memory_fraction: float = Field(gt=0, le=1)
     kv_block_tokens: Positive
     supports_pipeline: bool
@@ -125,7 +144,7 @@ class Engine(Sourced):
             image=self.image,
             min_compute_capability=self.min_compute_capability,
             vendors=tuple(self.vendors),
-            architectures=None if self.architectures is None else tuple(self.architectures),
+            architectures=None if self.architectures is None else self.architectures.to_domain(),
             memory_fraction=self.memory_fraction,
             attention_kernels=tuple(kernel.to_domain() for kernel in self.attention_kernels),
             kv_block_tokens=self.kv_block_tokens,

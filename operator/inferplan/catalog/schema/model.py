@@ -147,7 +147,6 @@ class Model(Sourced):
     native_dtype: Literal["float16", "bfloat16"]
     license: str
     gated: bool | None = None
-    refuses_float16: bool = False
     vision_params: Count = 0
     vision_counted: bool = False
     image_tokens: Count = 0
@@ -194,7 +193,6 @@ class Model(Sourced):
             aliases=tuple(self.aliases),
             same_shape=tuple(self.same_shape),
             same_shape_with_vision=tuple(self.same_shape_with_vision),
-            refuses_float16=self.refuses_float16,
             vision_params=self.vision_params,
             vision_counted=self.vision_counted,
             image_tokens=self.image_tokens,
