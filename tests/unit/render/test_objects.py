@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
 from inferplan.domain.errors import DefectError, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.model import Task
@@ -232,6 +233,49 @@ def test_what_keeps_an_engine_from_starting_is_said() -> None:
     assert caution(make_deploy(model_cache=ModelCache("weights", offline=True))) == ""
     assert caution(plan=configured(model=make_model(gated=False))) == ""
     assert "has no classification head" in caution(token, task=Task.CLASSIFICATION)
+
+
+def drafting(**draft: Any) -> Plan:
+    decoding = SpeculativeDecoding(SpeculativeMethod.DRAFT_MODEL, 3, 0.7, make_model(id="small/one", **draft))
+    return configured(engine=make_engine(speculative=decoding), model=make_model(gated=False))
+
+
+def test_a_draft_model_is_named_with_its_commit_and_needs_a_token_or_a_place_in_the_cache() -> None:
+    checkpoint = make_model().checkpoints[0]
+    pinned = (replace(checkpoint, repository="small/one", revision="c0ffee"),)
+    annotations = rendered(drafting(checkpoints=pinned))["Deployment"].body["metadata"]["annotations"]
+    assert annotations["inferplan.dev/draft-model-revision"] == "small/one c0ffee"
+    unpinned = (replace(checkpoint, repository="small/one", revision=None),)
+    annotations = rendered(drafting(checkpoints=unpinned))["Deployment"].body["metadata"]["annotations"]
+    assert annotations["inferplan.dev/draft-model-revision"].startswith("small/one unpinned")
+    gated = drafting(gated=True, checkpoints=pinned)
+    assert caution(plan=gated) == "small/one, the draft model, is gated: name a token in deploy.tokenSecretRef"
+    assert caution(make_deploy(token=SecretKey("hub", "token")), gated) == ""
+    assert caution(plan=drafting(gated=False, checkpoints=pinned)) == ""
+    offline = caution(make_deploy(model_cache=ModelCache("weights", offline=True)), gated)
+    assert offline == "small/one, the draft model, is not fetched: put it into the modelCacheRef as well"
+    assert "inferplan.dev/draft-model-revision" not in rendered()["Deployment"].body["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        ("vllm/vllm-openai:v0.30.0", "0.30.0"),
+        ("registry.example:5000/vllm:0.32-cu129", "0.32"),
+        ("vllm/vllm-openai:v0.33.1.dev2", "0.33.1"),
+        ("vllm/vllm-openai:v0.30.0@sha256:" + "a" * 64, "0.30.0"),
+        ("vllm/vllm-openai:v0.33.0", ""),
+        ("vllm/vllm-openai:v0.33.0-aarch64", ""),
+        ("vllm/vllm-openai:v0.33", ""),
+        ("registry.example:5000/vllm@sha256:" + "a" * 64, ""),
+        ("team/vllm:2026-11-24", ""),
+        ("team/vllm:nightly-0.30.0", ""),
+    ],
+)
+def test_an_image_whose_tag_names_another_version_is_a_caution(image: str, named: str) -> None:
+    plan = configured(engine=make_engine(version="0.33.0", image=image), model=make_model(gated=False))
+    expected = f"the tag of the image names {named}, and the flags are those of vLLM 0.33.0: check that it takes them"
+    assert caution(plan=plan) == (expected if named else "")
 
 
 def test_another_run_is_another_job_and_the_same_run_is_the_same() -> None:
