@@ -232,7 +232,7 @@ def read_table(data: bytes, origin: str) -> tuple[Run, ...]:
     except UnicodeDecodeError as error:
         raise InputError([Fault(origin, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")]) from error
     if "\0" in content:
-        raise InputError([Fault(origin, "holds zero bytes, so it is no table")])
+        raise InputError([Fault(origin, "holds zero bytes, so it is not a table")])
     reader = csv.reader(io.StringIO(content))
     try:
         lines = list(reader)

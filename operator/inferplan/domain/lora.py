@@ -31,7 +31,7 @@ class LoraRoom:
 def lora_room(words: Sequence[str]) -> LoraRoom | None:
     """Read the user's own arguments; None where they switch LoRA off, or say nothing about it.
 
-    A value that is no number counts as the default here: what is wrong with it is said where flags are checked.
+    A value that is not a number counts as the default here: what is wrong with it is said where flags are checked.
 
     Examples
     --------

@@ -180,8 +180,9 @@ class Context:
         """How the next rollout goes, for people."""
         if self.surge:
             return f"{SURGE}: a spare fits, so a new pod starts before an old one ends"
-        gpus = self.chosen.gpus_per_replica
-        return f"{DRAIN_AND_SWAP}: no {gpus} spare {self.chosen.gpu.name} on one node, so an old pod ends first"
+        gpus, name = self.chosen.gpus_per_replica, self.chosen.gpu.name
+        spare = f"a spare {name}" if gpus == 1 else f"{gpus} spare {name}"
+        return f"{DRAIN_AND_SWAP}: no node has {spare}, so an old pod ends first"
 
     def labels(self, component: str) -> dict[str, str]:
         """Labels of an object."""

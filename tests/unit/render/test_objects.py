@@ -181,7 +181,7 @@ def test_a_rollout_surges_where_a_spare_fits_and_says_so() -> None:
     assert surge["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     assert surge["metadata"]["annotations"]["inferplan.dev/rollout"].startswith("Surge: ")
     assert swap["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
-    assert swap["metadata"]["annotations"]["inferplan.dev/rollout"].startswith("DrainAndSwap: no 1 spare H100")
+    assert swap["metadata"]["annotations"]["inferplan.dev/rollout"].startswith("DrainAndSwap: no node has a spare H100")
 
 
 def test_gpus_that_are_free_on_several_nodes_are_no_spare_for_a_replica_of_two() -> None:
@@ -202,7 +202,8 @@ def test_a_replica_over_several_nodes_is_refused_with_its_reason() -> None:
 
 def test_more_sequences_than_tokens_in_a_step_are_refused() -> None:
     with pytest.raises(
-        UnrenderableError, match=r"maxNumSeqs: 4096 sequences do not fit .* \(pin at most 2048, or raise"
+        UnrenderableError,
+        match=r"maxNumSeqs: each sequence needs one token per step, so 4096 do not fit in 2048, .* \(pin at most 2048, or raise",
     ):
         rendered(configured(max_num_seqs=4096, max_num_batched_tokens=2048))
 
@@ -317,13 +318,13 @@ CONTAINER = "spec/template/spec/containers/0"
 @pytest.mark.parametrize(
     ("change", "value", "said"),
     [
-        ("metadata/name", "No_Name", "is no DNS label"),
+        ("metadata/name", "No_Name", "is not a DNS label"),
         ("metadata/labels/team", "a b", "label team cannot be"),
         ("spec/selector/matchLabels/team", "a", "the selector asks for team=a"),
         (f"{CONTAINER}/resources", {"limits": {"nvidia.com/gpu": "2"}}, "asks for 2 nvidia.com/gpu"),
         (f"{CONTAINER}/args", ["m", "--seed=1", "--seed=2"], "flag --seed stands twice"),
         (f"{CONTAINER}/env", [{"name": "A"}, {"name": "A"}], "variable A stands twice"),
-        (f"{CONTAINER}/volumeMounts", [{"name": "gone", "mountPath": "/x"}], "mounts gone, which is no volume"),
+        (f"{CONTAINER}/volumeMounts", [{"name": "gone", "mountPath": "/x"}], "mounts gone, which is not a volume"),
         (f"{CONTAINER}/image", "vllm/vllm-openai", "is not pinned"),
         (f"{CONTAINER}/image", "vllm/vllm-openai:latest", "is not pinned"),
     ],
