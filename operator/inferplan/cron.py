@@ -183,7 +183,7 @@ def _counted(cron: str) -> Starts:
     if len(written) != len(_FIELDS):
         seconds = " (Kubernetes has none for seconds)" if len(written) == len(_FIELDS) + 1 else ""
         fields = ", ".join(each.name for each in _FIELDS)
-        problem = f"has {len(written)} fields where five belong{seconds}"
+        problem = f"has {len(written)} fields, needs 5{seconds}"
         raise CronError(problem=problem, fix=f'write {fields}, such as "0 2 * * *", or a word such as @daily')
     canonical = " ".join(each.canonical(text) for each, text in zip(_FIELDS, written, strict=True))
     days, in_day_s = _simulated(canonical)

@@ -76,9 +76,9 @@ def test_a_duration_is_the_gap_between_starts(cron: str, gap_s: int) -> None:
 @pytest.mark.parametrize(
     ("cron", "problem", "fix"),
     [
-        ("", "has 0 fields where five belong", '"0 2 * * *"'),
-        ("0 2 * *", "has 4 fields where five belong", "minute, hour, day of month, month, day of week"),
-        ("0 0 2 * * *", "has 6 fields where five belong (Kubernetes has none for seconds)", "such as"),
+        ("", "has 0 fields, needs 5", '"0 2 * * *"'),
+        ("0 2 * *", "has 4 fields, needs 5", "minute, hour, day of month, month, day of week"),
+        ("0 0 2 * * *", "has 6 fields, needs 5 (Kubernetes has none for seconds)", "such as"),
         ("60 * * * *", 'minute "60" is not from 0 to 59', "write 0 to 59"),
         ("0 24 * * *", 'hour "24" is not from 0 to 23', "write 0 to 23"),
         ("0 0 0 * *", 'day of month "0" is not from 1 to 31', "write 1 to 31"),

@@ -13,7 +13,8 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date
-from typing import Any, TypeGuard
+from math import isinf
+from typing import Any
 
 from inferplan.accuracy.guidellm_report import figure, is_report, read_report
 from inferplan.accuracy.runs import COLUMNS, LoadType, Run, make_run
@@ -41,7 +42,7 @@ def read_result(data: bytes, origin: str, facts: Mapping[str, str]) -> tuple[Run
     Raises
     ------
     InputError
-        If it is no JSON, or of neither tool, or holds nothing that was measured.
+        If it is not valid JSON, or of neither tool, or holds nothing that was measured.
     """
     runs: list[Run] = []
     for document in _documents(data, origin):
@@ -77,7 +78,7 @@ def _served(result: dict[str, Any]) -> Iterator[dict[str, str]]:
     completed = _number(result["completed"]) or 0.0
     cells = {name: str(result[name]) for name in COLUMNS if isinstance(result.get(name), (str, int, float))}
     cells |= {"engine": cells.get("engine", "vllm"), "model": result["model_id"], "latency_metric": "tpot"}
-    cells["date"] = _date(str(result.get("date", "")))
+    cells["date"] = _date(str(result.get("date") or ""))
     cells |= _requests(result, completed)
     cells |= _load(result, cells["requests"])
     cells["unusable"] = _unusable(result)
@@ -101,8 +102,11 @@ def _unusable(result: dict[str, Any]) -> str:
         return f"no steady load: {strategy} ramp-up {ends}"
     if "spec_decode_acceptance_rate" in result:
         return "speculative decoding is not predicted for measured runs"
+    for key in ("request_rate", "max_concurrency"):
+        if _misread(result.get(key)):
+            return f"{key} {result[key]} is not a number above 0"
     shape = result.get("burstiness", 1.0)
-    if _number(result.get("request_rate")) is not None and not _is_shape(shape):
+    if _number(result.get("request_rate")) is not None and _shape(shape) is None:
         return f"burstiness {shape} is not a number above 0"
     return ""
 
@@ -120,8 +124,8 @@ def _load(result: dict[str, Any], requests: str) -> dict[str, str]:
     rate, most = _number(result.get("request_rate")), _number(result.get("max_concurrency"))
     if rate is not None:
         # Gaps follow a gamma distribution of that shape; they are equal if it is infinite (get_request in serve.py).
-        shape = result.get("burstiness", 1.0)
-        scv = repr(1.0 / shape) if _is_shape(shape) else ""
+        shape = _shape(result.get("burstiness", 1.0))
+        scv = "" if shape is None else repr(1.0 / shape)
         load = {"load_type": LoadType.OPEN_LOOP, "load_value": repr(rate), "arrival_scv": scv}
         return load if most is None else {**load, "max_in_flight": repr(most)}
     if most is not None:
@@ -129,17 +133,24 @@ def _load(result: dict[str, Any], requests: str) -> dict[str, str]:
     return {"load_type": LoadType.OFFLINE, "load_value": requests}
 
 
-def _is_shape(value: object) -> TypeGuard[float]:
-    return isinstance(value, (int, float)) and value > 0
+def _shape(value: object) -> float | None:
+    """A positive number, which may be infinite; None for anything else."""
+    try:
+        found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else 0.0
+    except (ValueError, OverflowError):
+        return None
+    return found if found > 0.0 else None
 
 
 def _number(value: object) -> float | None:
-    """A finite, positive number; "inf" and what is no number are none."""
-    try:
-        found = float(value) if isinstance(value, (int, float, str)) else 0.0
-    except ValueError:
-        return None
-    return found if 0.0 < found < float("inf") else None
+    """A finite, positive number; None for "inf" and what is not a number."""
+    found = _shape(value)
+    return None if found is None or isinf(found) else found
+
+
+def _misread(value: object) -> bool:
+    """Whether a limit is stated and neither a positive number nor infinite."""
+    return value is not None and _shape(value) is None
 
 
 def _date(stamp: str) -> str:

@@ -72,6 +72,15 @@ def find_engine(catalog: Catalog, name: str, version: str, date: str) -> NamedEn
     return NamedEngine(replace(engine, version=f"{release}.0"), (f"vLLM {release} by its date",))
 
 
+def has_date(text: str) -> bool:
+    """Whether a text holds a year or a month from which the release can be told.
+
+    >>> has_date("2026-11-24"), has_date("2025"), has_date("yesterday")
+    (True, True, False)
+    """
+    return _DATE.search(text) is not None
+
+
 def release_of(date: str) -> str | None:
     """VLLM release that was current on a date; a year alone stands for its middle.
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from math import isfinite
+from math import isfinite, isnan
 from typing import Any
 
 from inferplan.accuracy.runs import LoadType
@@ -159,7 +159,9 @@ def _number(value: object) -> float | None:
 
 
 def figure(value: object, factor: float = 1.0) -> str:
-    """Return a figure of a report as a cell; zero, infinity and null are none, what is no number stays as it is."""
-    if isinstance(value, (int, float)):
+    """Return a figure of a report as a cell; zero, infinity and null are none, what is not a number stays as it is."""
+    if isinstance(value, float) and isnan(value):
+        return "NaN (not a number)"  # "nan" alone is an empty cell
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
         return repr(value * factor) if value != 0 and isfinite(value) else ""
     return "" if value is None else str(value)

@@ -15,6 +15,7 @@ from difflib import get_close_matches
 from typing import Any, TypeVar
 
 from inferplan.accuracy.cells import milliseconds, number, text, whole
+from inferplan.accuracy.engine_names import has_date
 from inferplan.domain.errors import Fault, InputError
 
 Number = TypeVar("Number", int, float)
@@ -195,6 +196,8 @@ def make_run(cells: Mapping[str, str | None], default_id: str) -> Run:
         return None
 
     values: dict[str, Any] = {name: text(cells.get(name)) for name in _TEXT}
+    if values["date"] and not has_date(values["date"]):
+        unreadable.append(("date", values["date"]))
     values |= {name: read(name, whole) for name in _WHOLE}
     values |= {name: read(name, number) for name in (*_LOAD, *_RESULTS)}
     values |= {
@@ -229,7 +232,7 @@ def read_table(data: bytes, origin: str) -> tuple[Run, ...]:
     except UnicodeDecodeError as error:
         raise InputError([Fault(origin, f"is not UTF-8 text (byte {error.start})", "save it as UTF-8")]) from error
     if "\0" in content:
-        raise InputError([Fault(origin, "holds zero bytes, so it is no table")])
+        raise InputError([Fault(origin, "holds zero bytes, so it is not a table")])
     reader = csv.reader(io.StringIO(content))
     try:
         lines = list(reader)

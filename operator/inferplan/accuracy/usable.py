@@ -70,4 +70,5 @@ def _failures(run: Run) -> tuple[float, float | None]:
 def _unreadable(run: Run) -> Iterator[tuple[str, str]]:
     """Columns whose cell could not be read, each with a sentence."""
     for column, cell in run.unreadable:
-        yield column, f'{run.row_id}: {column} "{cell}" could not be read as a number'
+        kind = "date" if column == "date" else "number"
+        yield column, f'{run.row_id}: {column} "{cell}" could not be read as a {kind}'

@@ -38,9 +38,11 @@ def deploy_makes_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
     )
     for field, reference in named:
         if reference is not None and not _OBJECT.fullmatch(reference.name):
-            yield Contradiction(f"{path}.{field}", f'"{reference.name}" is no name of an object', OBJECT_HINT)
+            yield Contradiction(f"{path}.{field}", f'"{reference.name}" is not a valid object name', OBJECT_HINT)
     if deploy.token_secret_ref is not None and not _SECRET_KEY.fullmatch(deploy.token_secret_ref.key):
-        yield Contradiction(f"{path}.tokenSecretRef.key", "is no key of a Secret", "letters, digits, -, _ and .")
+        yield Contradiction(
+            f"{path}.tokenSecretRef.key", "is not a valid key of a Secret", "letters, digits, -, _ and ."
+        )
     if deploy.pod_template is not None:
         yield from _pod_faults(deploy.pod_template, f"{path}.podTemplate")
 
@@ -50,7 +52,7 @@ def _pod_faults(pods: written.PodTemplate, path: str) -> Iterator[Contradiction]
     for key, value in sorted((pods.labels or {}).items()):
         if not _VALUE.fullmatch(value):
             yield Contradiction(
-                f"{path}.labels", f'"{value}" of {key} is no label value', "letters, digits, -, _ and ."
+                f"{path}.labels", f'"{value}" of {key} is not a label value', "letters, digits, -, _ and ."
             )
     yield from _key_faults(f"{path}.annotations", pods.annotations or {})
     for key in sorted(pods.annotations or {}):
@@ -66,7 +68,7 @@ def _pod_faults(pods: written.PodTemplate, path: str) -> Iterator[Contradiction]
             )
     name = pods.priority_class_name
     if name is not None and not _OBJECT.fullmatch(name):
-        yield Contradiction(f"{path}.priorityClassName", f'"{name}" is no name of an object', OBJECT_HINT)
+        yield Contradiction(f"{path}.priorityClassName", f'"{name}" is not a valid object name', OBJECT_HINT)
     if name is not None and name.startswith(SYSTEM_PRIORITY):
         yield Contradiction(f"{path}.priorityClassName", "is kept for the cluster's own pods", "name a class of yours")
 
@@ -75,4 +77,4 @@ def _key_faults(path: str, entries: Mapping[str, str]) -> Iterator[Contradiction
     for key in sorted(entries):
         prefix, slash, name = key.rpartition("/")
         if not _NAME.fullmatch(name) or (slash and not _PREFIX.fullmatch(prefix)):
-            yield Contradiction(path, f'"{key}" is no key', "such as team or example.com/team")
+            yield Contradiction(path, f'"{key}" is not a key', "such as team or example.com/team")

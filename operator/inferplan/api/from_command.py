@@ -338,7 +338,7 @@ class _Reading:
             text = decimal_text(Decimal(share))
             if re.fullmatch(SHARE_PATTERN, text) is None:
                 fix = "write a share above 0 and up to 1, with four digits at most"
-                self.faults.append(Fault(WHERE, f"--gpu-memory-utilization {share} is no share of a GPU", fix))
+                self.faults.append(Fault(WHERE, f"--gpu-memory-utilization {share} is not a share of a GPU", fix))
             self.pin["gpuMemoryUtilization"] = text
         cache = self._value("--kv-cache-dtype")
         if cache is not None and cache != "auto":
@@ -354,7 +354,7 @@ class _Reading:
             if size is None or float(size) == 0:
                 continue
             if not 0 < float(size) < math.inf:
-                self.faults.append(Fault(WHERE, f"{flag} {size} is no size", "write GiB, a number above 0"))
+                self.faults.append(Fault(WHERE, f"{flag} {size} is not a size", "write GiB, a number above 0"))
                 continue
             self.pin[name] = max(1, round(float(size)))
             if self.pin[name] != float(size):

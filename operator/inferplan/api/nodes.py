@@ -126,7 +126,7 @@ def _quantity_faults(node: NodeObject, tree: Node, origin: str) -> Iterator[Faul
         value = node.status.allocatable.get(resource)
         if value is not None and whole_quantity(value) is None:
             where = place(origin, tree, ("status", "allocatable", resource))
-            yield Fault(where, f'"{shorten(str(value))}" is no number of GPUs', "a whole number")
+            yield Fault(where, f'"{shorten(str(value))}" is not a number of GPUs', "a whole number")
 
 
 def _has_gpus(node: NodeObject) -> bool:

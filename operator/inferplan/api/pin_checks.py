@@ -38,7 +38,7 @@ def _batch_fits(pin: Pin, engines: frozenset[EngineName]) -> Iterator[Contradict
     if EngineName.VLLM in engines and sequences is not None and tokens is not None and sequences > tokens:
         yield Contradiction(
             f"{_PIN}.maxNumSeqs",
-            f"{sequences} sequences do not fit a step of {tokens} tokens, one of which each of them takes",
+            f"each sequence needs one token per step, so {sequences} do not fit in {tokens}",
             f"pin at most {tokens}, or raise maxNumBatchedTokens",
         )
 

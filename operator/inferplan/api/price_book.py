@@ -101,7 +101,7 @@ def _entry(node: Node, origin: str, catalog: Catalog) -> Offering | list[Fault]:
         fix = did_you_mean(price.gpu, known, LIST_GPUS)
         faults.append(Fault(place(origin, node, ("gpu",)), f'unknown GPU "{price.gpu}"', fix))
     if not _is_date(price.as_of):
-        faults.append(Fault(place(origin, node, ("asOf",)), f'"{price.as_of}" is no date', "write 2026-11-24"))
+        faults.append(Fault(place(origin, node, ("asOf",)), f'"{price.as_of}" is not a date', "write 2026-11-24"))
     if price.terms is Terms.OWNED:
         faults.append(
             Fault(place(origin, node, ("terms",)), "a price book holds rented machines", "use spec.hardware.owned")

@@ -24,20 +24,20 @@ def schedule_can_be_kept(spec: InferenceScenarioSpec) -> Iterator[Contradiction]
     zone = load.schedule.time_zone
     if zone not in time_zones():
         fix = did_you_mean(zone, time_zones()) or "write a name of the tz database, such as Europe/Berlin"
-        yield Contradiction(f"{path}.timeZone", f'"{zone}" is no time zone', fix)
+        yield Contradiction(f"{path}.timeZone", f'"{zone}" is not a time zone', fix)
     try:
         gap_s = starts(load.schedule.cron).shortest_gap_s
     except CronError as error:
         yield Contradiction(f"{path}.cron", error.problem, error.fix)
         return
-    field, minutes = f"{path}.windowMinutes", load.schedule.window_minutes
+    field, name, minutes = f"{path}.windowMinutes", "window", load.schedule.window_minutes
     if minutes is None:  # a run is ended with its window; without one it has until its deadline
-        field, minutes = "spec.workload.deadlineMinutes", load.deadline_minutes
+        field, name, minutes = "spec.workload.deadlineMinutes", "deadline", load.deadline_minutes
     if minutes is not None and minutes * SECONDS_PER_MINUTE > gap_s:
         most = gap_s // SECONDS_PER_MINUTE
         fix = f"set at most {most}, or start less often" if most else "start less often"
         yield Contradiction(
-            field, f"{minutes} min are longer than the {gap_s / SECONDS_PER_MINUTE:g} min between starts", fix
+            field, f"the {name} ({minutes} min) exceeds the {gap_s / SECONDS_PER_MINUTE:g} min between starts", fix
         )
 
 

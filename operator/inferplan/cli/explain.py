@@ -94,7 +94,9 @@ def wanted(scenario: Scenario, candidate: str | None, catalog: Catalog) -> tuple
         faults.append(Fault("--candidate", f'GPU "{parts[2]}" is not in the catalog', did_you_mean(parts[2], known)))
     formats = {entry.casefold(): entry for entry in Quantization}
     if parts[1].casefold() not in formats:
-        faults.append(Fault("--candidate", f'"{parts[1]}" is no weight format', f"allowed: {', '.join(Quantization)}"))
+        faults.append(
+            Fault("--candidate", f'"{parts[1]}" is not a weight format', f"allowed: {', '.join(Quantization)}")
+        )
     numbers = _numbers(parts, faults)
     if faults:
         raise InputError(faults)

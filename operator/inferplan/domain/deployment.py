@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 
 from inferplan.domain.architectures import Architectures
 from inferplan.domain.attention import AttentionKernel
 from inferplan.domain.hardware import AMD64, ARM64, GpuSpec, Terms
+from inferplan.domain.lora import LoraRoom
 from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, QuantizationMethod, Source
 
+_VERSION_TAG = re.compile(r"v?(\d+\.\d+(?:\.\d+)?)(?:[-_.+][^\d].*)?", re.ASCII)
 ASSUMED_SPECULATIVE_ACCEPTANCE = 0.7
 """Share of drafted tokens accepted; published figures for EAGLE-3 and n-gram drafts range from 0.5 to 0.8."""
 TGI_WIGGLE_ROOM = 0.90
@@ -98,11 +101,26 @@ class EngineSpec:
     kv_offload_bytes: int = 0
     """Machine memory of a replica that keeps KV blocks which the GPUs had to give up."""
     speculative: SpeculativeDecoding | None = None
+    lora: LoraRoom | None = None
+    """Room for adapters that it is started with."""
     serves: bool = True
     """Sends tokens to clients; false where a script calls it in its own process."""
     max_compute_capability: int | None = None
     image_architectures: tuple[str, ...] = (AMD64, ARM64)
     sources: tuple[Source, ...] = ()
+
+    @property
+    def other_version_in_image(self) -> str:
+        """The version that the image's tag names where it is another one than :attr:`version`; else empty.
+
+        A digest, or a tag that is no version, names none. A tag without a patch release goes with all of them.
+        """
+        tag = self.image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+        found = _VERSION_TAG.fullmatch(tag)
+        if found is None:
+            return ""
+        named, planned = found[1].split("."), self.version.split(".")
+        return "" if named == planned[: len(named)] else found[1]
 
     def why_not_on(self, gpu: GpuSpec) -> str:
         """Say why the image does not run on a GPU; empty if it does."""

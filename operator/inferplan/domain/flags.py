@@ -130,12 +130,12 @@ class Flag:
             try:
                 _NUMBERS[self.kind](value)
             except ValueError:
-                return f'"{value}" is no number' if self.kind == "float" else f'"{value}" is no whole number'
+                return f'"{value}" is not a number' if self.kind == "float" else f'"{value}" is not a whole number'
         if self.kind == "json":
             try:
                 json.loads(value)
             except ValueError:
-                return f"{value!r} is no JSON"
+                return f"{value!r} is not valid JSON"
         return ""
 
     def hint(self, value: str) -> str:

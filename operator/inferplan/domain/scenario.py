@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from inferplan.domain.deployment import Configuration, EngineSpec, SpeculativeDecoding
 from inferplan.domain.hardware import OwnedPool, Terms
+from inferplan.domain.lora import lora_room
 from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.operation import Toleration
 from inferplan.domain.units import SECONDS_PER_MINUTE
@@ -187,13 +188,14 @@ class EnginePolicy:
     """Whether code from a model's repository may run."""
 
     def applied_to(self, engine: EngineSpec) -> EngineSpec:
-        """Return the engine in the version and image asked for; the image of another version has its tag."""
+        """Return the engine as asked for: version, image and adapters; the image of another version has its tag."""
         version = self.version or engine.version
         image = self.image or engine.image.replace(engine.version, version)
+        lora = lora_room(self.extra_args)
         return (
             engine
-            if (version, image) == (engine.version, engine.image)
-            else replace(engine, version=version, image=image)
+            if (version, image, lora) == (engine.version, engine.image, engine.lora)
+            else replace(engine, version=version, image=image, lora=lora)
         )
 
 

@@ -24,6 +24,7 @@ from inferplan.estimate.constants import KERNELS, NAMES, Kernel, Resolved, relea
 from inferplan.estimate.drafting import draft_columns, tokens_per_step
 from inferplan.estimate.expert_padding import expert_growth, rounding_table
 from inferplan.estimate.kv_cache import cut_blocks, kv_layout, padded_layers
+from inferplan.estimate.lora import lora_column
 from inferplan.estimate.weights import copied_bytes, loaded_bytes, parameters, weight_bytes, wide_share
 
 Floats = NDArray[np.float64]
@@ -89,6 +90,7 @@ class ReplicaTable:
     step_activations_bytes: Floats
     sampler_bytes_per_sequence: Floats
     context_bytes: Floats
+    """CUDA context and communication buffers, and the room for LoRA adapters."""
     counts_graphs: Floats
     largest_captured: Floats
     kv_block_bytes: Floats
@@ -264,7 +266,8 @@ def build_replicas(  # noqa: PLR0913 - one argument per axis of the table
         )
         + memory.ASSUMED_ENCODER_BYTES_PER_TOKEN * of_weights["image_tokens"] / tp_ * sees,
         sampler_bytes_per_sequence=memory.sampler_bytes(vocab=of_weights["vocab"]) * (1 - pooling) * (1 - is_tgi),
-        context_bytes=memory.context_bytes(tp_size=tp_, over_pcie=_over_pcie(gpus, tp, gpu), is_tgi=is_tgi),
+        context_bytes=memory.context_bytes(tp_size=tp_, over_pcie=_over_pcie(gpus, tp, gpu), is_tgi=is_tgi)
+        + lora_column(weights, engines, weight=weight, engine=engine, tp_size=tp_, pp_size=pp_),
         counts_graphs=graphs * (1 - is_tgi),
         largest_captured=of_gpus["largest_captured"],
         kv_block_bytes=blocks.bytes,

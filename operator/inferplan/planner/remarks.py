@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
+import numpy as np
+
 from inferplan.domain.deployment import Configuration, Cost
 from inferplan.domain.estimate import Estimate, Evidence
 from inferplan.domain.hardware import Terms
@@ -14,6 +16,7 @@ from inferplan.domain.plan import Compatibility, Miss, Remark, RemarkKind
 from inferplan.domain.reasons import ReasonCode
 from inferplan.domain.scenario import HardwareSource, LoadKind, Scenario, Tier
 from inferplan.domain.units import GB, GIB
+from inferplan.estimate.lora import lora_bytes
 from inferplan.estimate.offloading import offloaded_weight_bytes
 from inferplan.planner.candidates import Weights
 from inferplan.planner.constraints import is_lossless, planned_tokens, recovery_percent
@@ -68,6 +71,7 @@ def analyse(subject: Subject) -> tuple[Remark, ...]:
         *_machine_memory(subject),
         *_load(subject),
         *_quality(subject),
+        *_image(subject),
         *_evidence(subject),
         *_money(subject),
     )
@@ -153,6 +157,7 @@ def _memory(subject: Subject) -> Iterator[Remark]:
         yield _caution("MemoryUnderused", f"only {used} of each GPU are used at the planned batch limit")
     else:
         yield _strength("MemoryWellUsed", f"{used} of each GPU are used, with room for longer prompts")
+    yield from _adapters(subject.configuration)
     limit, held = subject.configuration.max_num_seqs, memory.sequences_held
     if limit > max(held, 1):
         length = planned_tokens(subject.scenario)
@@ -171,6 +176,17 @@ def _machine_memory(subject: Subject) -> Iterator[Remark]:
     if gib and unstated and subject.source != HardwareSource.CLUSTER:
         text = f"offloading needs {gib:,.0f} GiB of the machine's memory for each replica, and nobody says"
         yield _caution("MachineMemoryUnknown", f"{text} whether {' or '.join(unstated)} has that much")
+
+
+def _adapters(configuration: Configuration) -> Iterator[Remark]:
+    room = configuration.engine.lora
+    if room is None or configuration.engine.id != "vllm":
+        return
+    tp_size, pp_size = np.array([[configuration.tp_size], [configuration.pp_size]], dtype=np.float64)
+    size = lora_bytes(configuration.model, room, tp_size=tp_size, pp_size=pp_size)[0]
+    slots = "1 LoRA adapter" if room.slots == 1 else f"{room.slots} LoRA adapters"
+    text = f"room for {slots} of rank {room.rank} takes {size / GB:.1f} GB of each GPU, whether any is loaded or not"
+    yield _caution("LoraAdapters", text)
 
 
 def _load(subject: Subject) -> Iterator[Remark]:
@@ -221,6 +237,13 @@ def _quality(subject: Subject) -> Iterator[Remark]:
         yield _caution("LossUnknown", f"no published accuracy for {configuration.method.id} at this model size")
     if not configuration.checkpoint.verified:
         yield _caution("CheckpointUnverified", f"{configuration.checkpoint.repository} was not seen by us")
+
+
+def _image(subject: Subject) -> Iterator[Remark]:
+    engine = subject.configuration.engine
+    if engine.other_version_in_image:
+        text = f"the tag of {engine.image} names {engine.other_version_in_image}, and flags and figures are those of"
+        yield _caution("ImageOfAnotherVersion", f"{text} {engine.name} {engine.version}: check that it takes them")
 
 
 def _evidence(subject: Subject) -> Iterator[Remark]:

@@ -11,14 +11,15 @@ but Python's standard library, as ::
 ``{"id": …, "label": …, "probabilities": […]}``, or ``{"id": …, "error": …}`` if the engine refuses it. The variables
 SHARD and SHARDS say which share of the lines is ours: every SHARDS-th one, from line SHARD on.
 
-The file of answers, in the order of the items, appears under its name when it is whole, in one step: a run that was cut
-short never looks done, and the answers from before stay until then. Beside it lie, while there is work left,
+The file of answers, in the order of the items, gets its final name in a single rename, once complete: a run that was
+cut short never looks done, and the answers from before stay until then. Beside it lie, while there is work left,
 
 * ``.part``: every answer so far with the place of its item. The first line names the run by a digest of its items, its
   command line and its image: nothing of another run is ever taken over;
-* ``.items`` and ``.runner``: what the batch runner was given, and what it has answered; a new start takes over the
-  whole lines;
+* ``.items`` and ``.runner``: what the batch runner was given, and has answered; a new start takes over its whole lines;
 * ``.whole``: the answers in order, on their way to their name.
+
+Afterwards ``.done`` names the run and its Job (the variable JOB): a pod that this Job starts again has nothing to do.
 """
 
 from __future__ import annotations
@@ -64,6 +65,9 @@ PARENT_DEATH_SIGNAL = 1
 LINE = re.compile(rb'\{"item": (\d+), "kind": "(answer|refusal|fault)", "answer": (.*)\}\n')
 """A line of ``.part``. A refusal is the engine's last word about an item; a fault is the engine's own and may pass."""
 START = b'{"start": "runner"}\n'
+TEXT: dict[str, type] = {"id": object, "text": str}
+REQUEST: dict[str, type] = {"custom_id": str, "method": str, "url": str, "body": dict}
+"""What an item must have. One that the batch runner cannot read ends it (vLLM's ``BatchRequestInput``)."""
 
 Ask = Callable[[list[str]], tuple[int, str]]
 Numbered = tuple[int, bytes]
@@ -81,43 +85,37 @@ def fail(text: str) -> NoReturn:
 
 def log(text: str) -> None:
     """Write a line to the log of the container."""
-    sys.stderr.write(f"batch: {text}\n")
-    sys.stderr.flush()
+    print(f"batch: {text}", file=sys.stderr, flush=True)  # noqa: T201 - the log of a container
 
 
 def shard_of(lines: Iterable[bytes], shard: int, shards: int) -> Iterator[Numbered]:
-    """Yield the lines of one shard that are not empty, with their numbers in the file.
-
-    >>> list(shard_of([b"a", b"b", b"", b"d"], 0, 2)), list(shard_of([b"a", b"b", b"", b"d"], 1, 2))
-    ([(0, b'a')], [(1, b'b'), (3, b'd')])
-    """
+    """Yield the lines of one shard that are not empty, without byte order marks, with their numbers in the file."""
     for number, line in enumerate(lines):
-        if number % shards == shard and line.strip():
-            yield number, line
+        if number % shards == shard and (item := line.removeprefix(b"\xef\xbb\xbf")).strip():
+            yield number, item
 
 
 class Items:
-    """The items of our share, checked and counted before an engine is started for them.
-
-    ``digest`` names them together with what they are asked: answers of a run with another digest are not ours.
-    """
+    """The items of our share, checked before an engine is started; ``digest`` names them and what they are asked."""
 
     def __init__(self, what: str, file: BinaryIO, shard: int, shards: int, asked: Sequence[str]) -> None:
-        self.file, self.shard, self.shards = file, shard, shards
-        self.count = 0
-        key, asks, kind = ("id", "text", str) if what == "classify" else ("custom_id", "body", dict)
+        self.file, self.shard, self.shards, self.count = file, shard, shards, 0
+        keys = TEXT if what == "classify" else REQUEST
         digest = hashlib.sha256(json.dumps([what, *asked]).encode())
         for number, line in shard_of(file, shard, shards):
             try:
-                item = json.loads(line)
-                sound = key in item and isinstance(item[asks], kind)
-            except (ValueError, KeyError, TypeError):
+                item = json.loads(line.decode())
+                sound = all(isinstance(item[name], kind) for name, kind in keys.items())
+            except (ValueError, KeyError, TypeError, RecursionError):
                 sound = False
             if not sound:
-                shown = line[:100].decode(errors="replace")
-                fail(f'line {number + 1} is no {{"{key}": …, "{asks}": …}}: {shown!r}')
+                wanted = ", ".join(f'"{name}": …' for name in keys)
+                fail(f"line {number + 1} is not {{{wanted}}} in UTF-8: {line[:100].decode(errors='replace')!r}")
             digest.update(line.strip() + b"\n")
             self.count += 1
+        file.seek(0)
+        if next(shard_of(file, 0, 1), None) is None:
+            fail("the file of items is empty, so there is nothing to answer, and the answers from before stay")
         self.digest = digest.hexdigest()
 
     def __iter__(self) -> Iterator[Numbered]:
@@ -145,11 +143,20 @@ def sync_folder(path: Path) -> None:
     os.close(folder)
 
 
+def published(target: Path, digest: str) -> str:
+    """Name a run, the Job that it belongs to and the answers that lie there now; empty if one is not known."""
+    if not os.environ.get("JOB") or not target.exists():
+        return ""
+    found = target.stat()
+    return json.dumps([os.environ["JOB"], digest, found.st_size, found.st_mtime_ns])
+
+
 class Answers:
     """The answers so far: read back from ``.part``, added to it, and in the end put in order under their name."""
 
     def __init__(self, target: Path, items: Items) -> None:
         self.target, self.path, self.runner = target, beside(target, ".part"), beside(target, ".runner")
+        self.digest = items.digest
         self.at = array("q", [-1]) * items.count
         self.kinds: list[str] = [""] * items.count
         self.faults: Counter[int] = Counter()
@@ -159,15 +166,12 @@ class Answers:
         self.file = self.path.open("a+b", buffering=0)
         with contextlib.suppress(OSError):  # a file system without locks
             fcntl.flock(self.file, fcntl.LOCK_EX)  # a run that is still ending is waited for
-        self.end = 0
-        self.synced = time.monotonic()
+        self.end, self.synced = 0, time.monotonic()
         header = (json.dumps({"run": items.digest, "items": items.count}) + "\n").encode()
         with self.path.open("rb") as lines:
             if lines.readline() == header:
                 self.end = len(header)
-                for line in lines:
-                    if not self._read(line):
-                        break
+                for line in itertools.takewhile(self._read, lines):
                     self.end += len(line)
         self.file.truncate(self.end)
         if not self.end:
@@ -204,12 +208,11 @@ class Answers:
 
     def add(self, answers: Iterable[tuple[int, str, bytes]]) -> None:
         """Add answers: the item's place, the kind of answer and its text without a line end."""
-        data, end = [], self.end
+        data = b""
         for item, kind, text in answers:
-            data.append(b'{"item": %d, "kind": "%s", "answer": %s}\n' % (item, kind.encode(), text))
-            self._note(item, kind, end)
-            end += len(data[-1])
-        self._write(b"".join(data))
+            self._note(item, kind, self.end + len(data))
+            data += b'{"item": %d, "kind": "%s", "answer": %s}\n' % (item, kind.encode(), text)
+        self._write(data)
         if time.monotonic() - self.synced > SYNC_S:
             self.sync()
 
@@ -256,7 +259,7 @@ class Answers:
         return self.taken - before
 
     def publish(self) -> None:
-        """Put the answers in order and give them their name, in one step."""
+        """Put the answers in order, give them their name in one step, and note whose they are."""
         whole = beside(self.target, ".whole")
         with self.path.open("rb") as lines, whole.open("wb") as out:
             for at in self.at:
@@ -269,7 +272,9 @@ class Answers:
             os.fsync(out.fileno())
         whole.replace(self.target)
         sync_folder(self.target)
-        for ending in (".runner", ".items", ".part"):
+        if mark := published(self.target, self.digest):
+            beside(self.target, ".done").write_text(mark, encoding="utf-8")
+        for ending in (".runner", ".items", ".refused", ".part"):
             beside(self.target, ending).unlink(missing_ok=True)
 
 
@@ -326,15 +331,14 @@ def ask_engine(
             time.sleep(pause_s * 2 ** (attempt - 1))
         if engine is not None:
             check_running(engine)
-        connection = http.client.HTTPConnection(HOST, port, timeout=REQUEST_S)
-        try:
-            connection.request("POST", "/classify", json.dumps({"input": texts}), {"Content-Type": "application/json"})
-            response = connection.getresponse()
-            status, text = response.status, response.read().decode(errors="replace")
-        except (OSError, http.client.HTTPException) as error:
-            status, text = 0, repr(error)
-        finally:
-            connection.close()
+        body, kind = json.dumps({"input": texts}), {"Content-Type": "application/json"}
+        with contextlib.closing(http.client.HTTPConnection(HOST, port, timeout=REQUEST_S)) as connection:
+            try:
+                connection.request("POST", "/classify", body, kind)
+                response = connection.getresponse()
+                status, text = response.status, response.read().decode(errors="replace")
+            except (OSError, http.client.HTTPException) as error:
+                status, text = 0, repr(error)
         if status and not passing(status):
             return status, text
         log(f"no answer, status {status}: {text[:200]}")
@@ -349,15 +353,13 @@ def classify(lines: Sequence[bytes], ask: Ask = ask_engine) -> list[tuple[str, d
     status, text = ask([item["text"] for item in items])
     if status == GOOD:
         try:
-            rows = {int(row["index"]): (row["label"], row["probs"]) for row in json.loads(text)["data"]}
+            data = json.loads(text)["data"]
+            rows = {int(row["index"]): {"label": row["label"], "probabilities": row["probs"]} for row in data}
         except (ValueError, KeyError, TypeError):
             fail(f"the engine's answer cannot be read: {text[:200]!r}")
         if sorted(rows) != list(range(len(items))):
             fail(f"{len(items)} items in, {len(rows)} answers out")
-        return [
-            ("answer", {"id": item["id"], "label": rows[place][0], "probabilities": rows[place][1]})
-            for place, item in enumerate(items)
-        ]
+        return [("answer", {"id": item["id"], **rows[place]}) for place, item in enumerate(items)]
     if len(items) == 1:
         return [("refusal", {"id": items[0]["id"], "error": text})]
     answers = [answer for line in lines for answer in classify([line], ask)]
@@ -369,23 +371,18 @@ def classify(lines: Sequence[bytes], ask: Ask = ask_engine) -> list[tuple[str, d
 def classify_all(items: Iterable[Numbered], answers: Answers, parallel: int, ask: Ask = ask_engine) -> None:
     """Answer items in their order with ``parallel`` groups in flight."""
     waiting: deque[tuple[list[Numbered], concurrent.futures.Future[list[tuple[str, dict[str, Any]]]]]] = deque()
-
-    def keep_first() -> None:
-        group, found = waiting.popleft()
-        answers.add(
-            (place, kind, json.dumps(answer, ensure_ascii=False).encode(errors="backslashreplace"))
-            for (place, _), (kind, answer) in zip(group, found.result(), strict=True)
-        )
-
     pool = concurrent.futures.ThreadPoolExecutor(parallel)
     try:
         rest = iter(items)
-        while group := list(itertools.islice(rest, ITEMS_PER_REQUEST)):
-            waiting.append((group, pool.submit(classify, [line for _, line in group], ask)))
-            while len(waiting) >= 2 * parallel:
-                keep_first()
-        while waiting:
-            keep_first()
+        while (group := list(itertools.islice(rest, ITEMS_PER_REQUEST))) or waiting:
+            if group:
+                waiting.append((group, pool.submit(classify, [line for _, line in group], ask)))
+            if not group or len(waiting) >= 2 * parallel:
+                first, found = waiting.popleft()
+                answers.add(
+                    (place, kind, json.dumps(answer, ensure_ascii=False).encode(errors="backslashreplace"))
+                    for (place, _), (kind, answer) in zip(first, found.result(), strict=True)
+                )
     finally:
         # Whoever is still asking hears of the engine's end before we do: not waited for here.
         pool.shutdown(wait=False, cancel_futures=True)
@@ -445,6 +442,10 @@ def run(options: argparse.Namespace, command: Sequence[str], shard: int, shards:
     with source.open("rb") as file:
         written_ns = os.fstat(file.fileno()).st_mtime_ns
         items = Items(options.what, file, shard, shards, [options.image, *command])
+        mark, done = published(target, items.digest), beside(target, ".done")
+        if mark and done.exists() and done.read_text(encoding="utf-8") == mark:
+            log(f"{items.count} items were answered by this Job before, and their answers published")
+            return
         answers = Answers(target, items)
         with contextlib.closing(answers.file):
             answers.take(items)
@@ -461,9 +462,8 @@ def run(options: argparse.Namespace, command: Sequence[str], shard: int, shards:
             refused = items.count - answers.kinds.count("answer")
             log(f"{items.count} items answered, {refused} of them refused")
             if items.count and refused == items.count:
-                fail(
-                    f"every item was refused; {answers.path.replace(beside(target, '.refused'))} has the engine's words"
-                )
+                refusals = answers.path.replace(beside(target, ".refused"))
+                fail(f"every item was refused; {refusals} has the engine's words")
             answers.publish()
 
 

@@ -34,7 +34,7 @@ def check(manifest: Manifest, context: Context) -> None:
 
 def _names(manifest: Manifest) -> Iterator[str]:
     if len(manifest.name) > LONGEST_LABEL or not DNS_LABEL.fullmatch(manifest.name):
-        yield f"{manifest.name!r} is no DNS label"
+        yield f"{manifest.name!r} is not a DNS label"
 
 
 def _labels(labels: Mapping[str, str]) -> Iterator[str]:
@@ -75,7 +75,7 @@ def _pod(spec: Mapping[str, Any]) -> Iterator[str]:
         for what, names in (("variable", variables), ("flag", flags)):
             yield from (f"{here}: {what} {name} stands twice" for name in sorted({*names}) if names.count(name) > 1)
         mounted = {mount["name"] for mount in container.get("volumeMounts", ())}
-        yield from (f"{here}: mounts {name}, which is no volume" for name in sorted(mounted - volumes))
+        yield from (f"{here}: mounts {name}, which is not a volume" for name in sorted(mounted - volumes))
         if container["image"].endswith(":latest") or (":" not in container["image"].rsplit("/", 1)[-1]):
             yield f"{here}: image {container['image']} is not pinned"
 

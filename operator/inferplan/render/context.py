@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.deployment import Configuration
-from inferplan.domain.model import Task
+from inferplan.domain.model import Checkpoint, Task
 from inferplan.domain.operation import Deploy
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
 from inferplan.domain.units import GB, GIB
-from inferplan.render.flags import HTTP_PORT
+from inferplan.render.flags import HTTP_PORT, draft_checkpoint
 from inferplan.render.placing import GPU_RESOURCES, Placing, placing, plan_nodes
 from inferplan.render.room import ASSUMED_LARGE_WEIGHTS_BYTES, Room, room
 from inferplan.render.timing import ENDPOINT_REMOVAL_S, PROBE_PERIOD_S, Timing, timing, weight_file_bytes
@@ -23,6 +23,7 @@ SCENARIO_LABEL = f"{GROUP}/scenario"
 PLAN_HASH = f"{GROUP}/plan-hash"
 ROLLOUT = f"{GROUP}/rollout"
 REVISION = f"{GROUP}/model-revision"
+DRAFT_REVISION = f"{GROUP}/draft-model-revision"
 MANAGER = "inferplan"
 CAUTION = f"{GROUP}/caution"
 HEADLESS = "has no classification head: name weights that have one in model.custom"
@@ -99,6 +100,8 @@ class Context:
     def annotations(self) -> dict[str, str]:
         """Annotations of every object. Pods do not have them: they would start anew with every number of replicas."""
         found = {PLAN_HASH: self.plan.hash, REVISION: self.chosen.checkpoint.revision or UNPINNED}
+        if self.draft is not None:
+            found[DRAFT_REVISION] = f"{self.draft.repository} {self.draft.revision or UNPINNED}"
         cautions = "; ".join(self.cautions)
         return {**found, CAUTION: cautions} if cautions else found
 
@@ -109,9 +112,32 @@ class Context:
         if self.scenario.task is Task.CLASSIFICATION and self.scenario.model.custom is None:
             found.append(f"{self.chosen.model.id} {HEADLESS}")
         offline = self.deploy.model_cache is not None and self.deploy.model_cache.offline
-        if self.chosen.model.gated and self.scenario.model.custom is None and self.deploy.token is None and not offline:
+        fetched = self.deploy.token is None and not offline
+        if self.chosen.model.gated and self.scenario.model.custom is None and fetched:
             found.append(f"{self.chosen.model.id} {GATED}")
+        found += self._draft_cautions(fetched=fetched, offline=offline)
+        engine = self.chosen.engine
+        if engine.other_version_in_image:
+            found.append(
+                f"the tag of the image names {engine.other_version_in_image}, and the flags are those of"
+                f" {engine.name} {engine.version}: check that it takes them"
+            )
         return tuple(found)
+
+    @property
+    def draft(self) -> Checkpoint | None:
+        """Weights of the draft model."""
+        decoding = self.chosen.engine.speculative
+        return None if decoding is None or decoding.draft is None else draft_checkpoint(decoding.draft)
+
+    def _draft_cautions(self, *, fetched: bool, offline: bool) -> Iterator[str]:
+        decoding = self.chosen.engine.speculative
+        if decoding is None or decoding.draft is None or self.draft is None:
+            return
+        if decoding.draft.gated and fetched:
+            yield f"{decoding.draft.id}, the draft model, {GATED}"
+        if offline:
+            yield f"{self.draft.repository}, the draft model, is not fetched: put it into the modelCacheRef as well"
 
     def _disk_cautions(self) -> Iterator[str]:
         room, cache = self.room, self.deploy.model_cache
@@ -154,8 +180,9 @@ class Context:
         """How the next rollout goes, for people."""
         if self.surge:
             return f"{SURGE}: a spare fits, so a new pod starts before an old one ends"
-        gpus = self.chosen.gpus_per_replica
-        return f"{DRAIN_AND_SWAP}: no {gpus} spare {self.chosen.gpu.name} on one node, so an old pod ends first"
+        gpus, name = self.chosen.gpus_per_replica, self.chosen.gpu.name
+        spare = f"a spare {name}" if gpus == 1 else f"{gpus} spare {name}"
+        return f"{DRAIN_AND_SWAP}: no node has {spare}, so an old pod ends first"
 
     def labels(self, component: str) -> dict[str, str]:
         """Labels of an object."""

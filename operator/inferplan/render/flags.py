@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from inferplan.domain.deployment import TGI_WIGGLE_ROOM, EngineSpec, SpeculativeDecoding
-from inferplan.domain.model import Dtype, ModelSpec, Quantization, Task
+from inferplan.domain.model import Checkpoint, Dtype, ModelSpec, Quantization, Task
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
 from inferplan.domain.units import GIB
@@ -92,14 +92,17 @@ def _gib(size_bytes: int) -> str:
 def _speculative(decoding: SpeculativeDecoding) -> dict[str, str | int]:
     found: dict[str, str | int] = {"method": decoding.method.value, "num_speculative_tokens": decoding.tokens}
     if decoding.draft is not None:
-        found["model"] = _sixteen_bit(decoding.draft)
+        weights = draft_checkpoint(decoding.draft)
+        found["model"] = weights.repository
+        if weights.revision is not None:
+            found["revision"] = weights.revision
     return found
 
 
-def _sixteen_bit(model: ModelSpec) -> str:
-    """Name the repository of a model's 16-bit weights, or of those that there are."""
+def draft_checkpoint(model: ModelSpec) -> Checkpoint:
+    """Find the weights of a draft model: its 16-bit ones, or those that there are."""
     wide = {Quantization.BF16, Quantization.FP16}
-    return next((c.repository for c in model.checkpoints if c.quantization in wide), model.checkpoints[0].repository)
+    return next((c for c in model.checkpoints if c.quantization in wide), model.checkpoints[0])
 
 
 def vllm_server_flags(plan: Plan, scenario: Scenario, times: Timing) -> Iterator[Argument]:

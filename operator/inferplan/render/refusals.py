@@ -80,8 +80,8 @@ def limit_faults(plan: Plan, scenario: Scenario, needed: Room) -> Iterator[Fault
     if chosen.engine.id == "vllm" and chosen.max_num_seqs > tokens:
         yield Fault(
             "spec.select.pin.maxNumSeqs",
-            f"{chosen.max_num_seqs} sequences do not fit a step of {tokens} tokens,"
-            f" and {chosen.engine.name} refuses that",
+            f"each sequence needs one token per step, so {chosen.max_num_seqs} do not fit in {tokens}, and"
+            f" {chosen.engine.name} refuses that",
             f"pin at most {tokens}, or raise spec.select.pin.maxNumBatchedTokens",
         )
     offloaded, limit = offloaded_bytes(chosen), needed.offload_limit_bytes
@@ -89,7 +89,7 @@ def limit_faults(plan: Plan, scenario: Scenario, needed: Room) -> Iterator[Fault
         name = "cpuOffloadGib" if chosen.engine.cpu_offload_bytes else "kvOffloadGib"
         yield Fault(
             f"spec.select.pin.{name}",
-            f"a replica offloads {offloaded / GIB:.0f} GiB to its machine, and {max(limit, 0) / GIB:.0f} GiB of it go"
-            f" with {chosen.gpus_per_replica} {chosen.gpu.name}",
+            f"a replica offloads {offloaded / GIB:.0f} GiB to its machine, and only {max(limit, 0) / GIB:.0f} GiB of"
+            f" the machine's memory belongs to {chosen.gpus_per_replica} {chosen.gpu.name}",
             "offload less, or allow machines with more memory",
         )

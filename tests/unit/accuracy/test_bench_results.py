@@ -159,11 +159,32 @@ def test_figures_of_the_wrong_kind_are_not_known_and_told() -> None:
     assert run.unreadable == (("output_tok_s_total", "[1]"), ("ttft_ms_mean", "fast"))
 
 
+@pytest.mark.parametrize(("figure", "told"), [(float("nan"), "NaN (not a number)"), (True, "True")])
+def test_a_figure_that_is_not_a_number_is_not_known_and_told(figure: object, told: str) -> None:
+    (run,) = read_result(served(mean_ttft_ms=figure), "bench.json", FACTS)
+    assert run.ttft.mean is None
+    assert run.unreadable == (("ttft_ms_mean", told),)
+
+
+def test_a_date_that_is_none_is_told() -> None:
+    (run,) = read_result(served(date="yesterday"), "bench.json", FACTS)
+    assert run.unreadable == (("date", "yesterday"),)
+    (undated,) = read_result(served(date=None), "bench.json", FACTS)
+    assert undated.unreadable == ()
+
+
+@pytest.mark.parametrize("key", ["request_rate", "max_concurrency"])
+@pytest.mark.parametrize("stated", ["fast", "", 0, -1, True, [7.5], float("nan")])
+def test_a_load_that_is_none_makes_a_run_unusable(key: str, stated: object) -> None:
+    (run,) = read_result(served(**{key: stated}), "bench.json", FACTS)
+    assert why_unusable(run) == " ".join(f"{key} {stated} is not a number above 0".split())
+
+
 # ── arrivals ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("shape", "scv"), [(1.0, 1.0), (0.25, 4.0), (4, 0.25), (float("inf"), 0.0)])
-def test_the_gamma_shape_of_vllm_becomes_the_squared_coefficient_of_variation(shape: float, scv: float) -> None:
+@pytest.mark.parametrize(("shape", "scv"), [(1.0, 1.0), (0.25, 4.0), (4, 0.25), ("0.5", 2.0), (float("inf"), 0.0)])
+def test_the_gamma_shape_of_vllm_becomes_the_squared_coefficient_of_variation(shape: object, scv: float) -> None:
     (run,) = read_result(served(request_rate=7.5, burstiness=shape, max_concurrency=None), "bench.json", FACTS)
     assert (run.load_type, run.arrival_scv) == (LoadType.OPEN_LOOP, scv)
 

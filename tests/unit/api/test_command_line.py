@@ -159,9 +159,9 @@ def test_flags_that_are_gone_or_never_were_are_told_apart_from_faults() -> None:
         ("--seed 1", "names no model"),
         ("a b", '"b" belongs to no flag'),
         ("a --seed", "--seed needs a value"),
-        ("a --max-num-seqs many", '--max-num-seqs: "many" is no whole number'),
-        ("a --max-model-len 8.5K", '"8.5K" is no whole number'),
-        ("a --compilation-config {x", "is no JSON"),
+        ("a --max-num-seqs many", '--max-num-seqs: "many" is not a whole number'),
+        ("a --max-model-len 8.5K", '"8.5K" is not a whole number'),
+        ("a --compilation-config {x", "is not valid JSON"),
     ],
 )
 def test_what_the_engine_would_refuse_is_a_fault(line: str, said: str) -> None:

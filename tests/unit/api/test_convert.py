@@ -402,25 +402,31 @@ def test_a_schedule_is_kept() -> None:
             "schedule.cron: names a time zone (set spec.workload.schedule.timeZone instead)",
         ),
         ('{cron: ""}', "schedule.cron: must not be empty ("),
-        ('{cron: "@daily", timeZone: Mars/Base}', 'schedule.timeZone: "Mars/Base" is no time zone'),
+        ('{cron: "@daily", timeZone: Mars/Base}', 'schedule.timeZone: "Mars/Base" is not a time zone'),
         ('{cron: "@daily", timeZone: Europe/Berlim}', 'did you mean "Europe/Berlin"'),
         ('{cron: "@daily", timeZone: europe/berlin}', 'did you mean "Europe/Berlin"'),
-        ('{cron: "@daily", timeZone: Local}', '"Local" is no time zone'),
+        ('{cron: "@daily", timeZone: Local}', '"Local" is not a time zone'),
         ('{cron: "@daily", timeZone: ""}', "schedule.timeZone: must not be empty ("),
         ('{cron: "@daily", timeZone: "Europe/ Berlin"}', "a name of the tz database, such as Europe/Berlin"),
         (
             '{cron: "*/30 * * * *"}',
-            "deadlineMinutes: 60 min are longer than the 30 min between starts (set at most 30, or start less often)",
+            (
+                "deadlineMinutes: the deadline (60 min) exceeds the 30 min between starts"
+                " (set at most 30, or start less often)"
+            ),
         ),
         (
             '{cron: "0 * * * *", windowMinutes: 61}',
-            "schedule.windowMinutes: 61 min are longer than the 60 min between starts (set at most 60",
+            "schedule.windowMinutes: the window (61 min) exceeds the 60 min between starts (set at most 60",
         ),
         (
             '{cron: "@every 45s"}',
-            "deadlineMinutes: 60 min are longer than the 0.75 min between starts (start less often)",
+            "deadlineMinutes: the deadline (60 min) exceeds the 0.75 min between starts (start less often)",
         ),
-        ('{cron: "0 8,10 * * MON"}, deadlineMinutes: 121', "deadlineMinutes: 121 min are longer than the 120 min"),
+        (
+            '{cron: "0 8,10 * * MON"}, deadlineMinutes: 121',
+            "deadlineMinutes: the deadline (121 min) exceeds the 120 min",
+        ),
     ],
 )
 def test_a_schedule_that_cannot_be_kept_is_refused(schedule: str, fault: str) -> None:

@@ -197,7 +197,7 @@ def test_lists_are_opened() -> None:
         ("kind: Node\nmetadata: {labels: {}}", "nodes.yaml:2: metadata.name: required, but missing"),
         (
             "kind: Node\nmetadata: {name: a}\nstatus: {allocatable: {nvidia.com/gpu: many}}",
-            '"many" is no number of GPUs',
+            '"many" is not a number of GPUs',
         ),
         ("kind: Node\nmetadata: {name: a, labels: [x]}", "must be a group of fields, not a list"),
         ("kind: Node\nmetadata: {name: a}\n---\nkind: Node\nmetadata: {name: a}", 'node "a" stands twice'),

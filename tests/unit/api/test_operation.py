@@ -96,12 +96,12 @@ def pods(**template: Any) -> dict[str, Any]:
         ({"batch": {"volumeRef": {"name": "a"}, "input": "../etc/passwd"}}, "batch.input", "path inside the volume"),
         ({"batch": {"volumeRef": {"name": "a"}, "input": "/etc/passwd"}}, "batch.input", "path inside the volume"),
         ({"batch": {"volumeRef": {"name": "a"}, "input": "a/$(SHARD)"}}, "batch.input", "path inside the volume"),
-        ({"batch": {"volumeRef": {"name": "A b"}}}, "batch.volumeRef.name", "no name of an object"),
-        ({"modelCacheRef": {"name": "UPPER"}}, "modelCacheRef.name", "no name of an object"),
-        ({"tokenSecretRef": {"name": "a", "key": "a/b"}}, "tokenSecretRef.key", "no key of a Secret"),
-        (pods(labels={"team": "a b"}), "podTemplate.labels", "no label value"),
-        (pods(labels={"a/b/c": "d"}), "podTemplate.labels", "no key"),
-        (pods(annotations={"-": "d"}), "podTemplate.annotations", "no key"),
+        ({"batch": {"volumeRef": {"name": "A b"}}}, "batch.volumeRef.name", "not a valid object name"),
+        ({"modelCacheRef": {"name": "UPPER"}}, "modelCacheRef.name", "not a valid object name"),
+        ({"tokenSecretRef": {"name": "a", "key": "a/b"}}, "tokenSecretRef.key", "not a valid key of a Secret"),
+        (pods(labels={"team": "a b"}), "podTemplate.labels", "not a label value"),
+        (pods(labels={"a/b/c": "d"}), "podTemplate.labels", "not a key"),
+        (pods(annotations={"-": "d"}), "podTemplate.annotations", "not a key"),
         (
             pods(annotations={"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}),
             "podTemplate.annotations",
@@ -110,7 +110,7 @@ def pods(**template: Any) -> dict[str, Any]:
         (pods(tolerations=[{"key": "a", "effect": "Never"}]), "tolerations[0].effect", 'no effect "Never"'),
         (pods(tolerations=[{"key": "a", "value": "b"}]), "tolerations[0].value", "belongs to operator: Equal"),
         (pods(priorityClassName="system-node-critical"), "priorityClassName", "the cluster's own pods"),
-        (pods(priorityClassName="Not A Name"), "priorityClassName", "no name of an object"),
+        (pods(priorityClassName="Not A Name"), "priorityClassName", "not a valid object name"),
     ],
 )
 def test_what_the_cluster_would_refuse_or_regret_is_refused_here(

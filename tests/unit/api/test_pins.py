@@ -92,7 +92,10 @@ def test_a_share_is_text_as_all_decimals_of_the_resource_are() -> None:
         ("speculativeDecoding: {method: Ngram}", "speculativeDecoding.tokens"),
         ("speculativeDecoding: {method: Ngram, tokens: 3, acceptancePercent: 100}", "at most 99"),
         ("speculativeDecoding: {method: Eagle, tokens: 3}", "allowed: Ngram, Mtp, DraftModel"),
-        ("maxNumSeqs: 512, maxNumBatchedTokens: 256", "512 sequences do not fit a step of 256 tokens"),
+        (
+            "maxNumSeqs: 512, maxNumBatchedTokens: 256",
+            "each sequence needs one token per step, so 512 do not fit in 256",
+        ),
         ("speculativeDecoding: {method: DraftModel, tokens: 3}", "method DraftModel needs one"),
         (f"speculativeDecoding: {{method: Ngram, tokens: 3, model: {MIXTRAL}}}", "drafts without a model"),
         ("engine: TGI, cpuOffloadGib: 4", "write spec.select.pin.engine: vLLM"),

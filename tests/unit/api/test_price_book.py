@@ -65,7 +65,7 @@ def test_a_price_per_month_is_noticed_unless_it_is_confirmed() -> None:
     [
         ("provider: aws", "a price book is a list of prices"),
         (entry(gpu="t44"), 'book.yaml:1: gpu: unknown GPU "t44" (did you mean "t4"'),
-        (entry(asOf='"2026-13-01"'), '"2026-13-01" is no date'),
+        (entry(asOf='"2026-13-01"'), '"2026-13-01" is not a date'),
         (entry(asOf='"soon"'), '"soon" is not possible here'),
         (entry(usdPerHour="0.4"), 'usdPerHour: must be text, not 0.4 (write it in quotes: "0.4")'),
         (entry(usdPerHour='"0"'), "usdPerHour: must be above zero"),

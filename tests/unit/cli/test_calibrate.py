@@ -113,4 +113,4 @@ def test_a_date_that_is_none_is_refused(cli: Cli, tmp_path: Path, slow_runs: Pat
     pytest.importorskip("scipy")
     ended = cli("calibrate", slow_runs, "-o", tmp_path / "own.toml", "--no-check", "--date", "yesterday")
     assert ended.code == 2
-    assert '--date: "yesterday" is no date' in ended.err
+    assert '--date: "yesterday" is not a date' in ended.err

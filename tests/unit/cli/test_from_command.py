@@ -359,17 +359,20 @@ def test_a_short_context_has_short_requests() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        (f"{QWEN} --gpu-memory-utilization 1.2", "1.2 is no share of a GPU"),
+        (f"{QWEN} --gpu-memory-utilization 1.2", "1.2 is not a share of a GPU"),
         (f"{QWEN} --kv-cache-dtype nvfp4", "--kv-cache-dtype nvfp4 cannot be planned"),
-        (f"{QWEN} --cpu-offload-gb inf", "--cpu-offload-gb inf is no size"),
-        (f"{QWEN} --cpu-offload-gb -3", "--cpu-offload-gb -3 is no size"),
+        (f"{QWEN} --cpu-offload-gb inf", "--cpu-offload-gb inf is not a size"),
+        (f"{QWEN} --cpu-offload-gb -3", "--cpu-offload-gb -3 is not a size"),
         (f"{QWEN} --dtype float32", "--dtype float32 cannot be planned"),
-        (f"{QWEN} --gpu-memory-utilization nan", "nan is no share of a GPU"),
+        (f"{QWEN} --gpu-memory-utilization nan", "nan is not a share of a GPU"),
         (f"{QWEN} --max-num-seqs 0 --max-model-len 4096", "--from-command: --max-num-seqs: must be at least 1"),
         ("nobody/nothing-7b", 'model "nobody/nothing-7b" is not in the catalog'),
         ("TheBloke/Llama-3.1-8B-Instruct-GGUF", "GGUF weights"),
         ("unsloth/Qwen3-8B-bnb-4bit", "bitsandbytes weights"),
-        (f"{QWEN} --max-num-seqs 512 --max-num-batched-tokens 256", "512 sequences do not fit a step of 256 tokens"),
+        (
+            f"{QWEN} --max-num-seqs 512 --max-num-batched-tokens 256",
+            "each sequence needs one token per step, so 512 do not fit in 256",
+        ),
     ],
 )
 def test_what_cannot_be_planned_is_refused_with_its_reason(line: str, said: str) -> None:

@@ -78,7 +78,10 @@ def test_a_status_that_was_refused_is_written_again(refusals: tuple[int, ...]) -
         ({"cron": "@nonsense"}, 'spec.workload.schedule.cron: "@nonsense" is not known'),
         ({"cron": "0 0 31 2 *"}, "spec.workload.schedule.cron: never starts"),
         ({"cron": "0 0 * * 7"}, "Sunday is 0"),
-        ({"cron": "@daily", "timeZone": "Mars/Base"}, 'spec.workload.schedule.timeZone: "Mars/Base" is no time zone'),
+        (
+            {"cron": "@daily", "timeZone": "Mars/Base"},
+            'spec.workload.schedule.timeZone: "Mars/Base" is not a time zone',
+        ),
     ],
 )
 def test_a_schedule_that_cannot_be_kept_is_told_in_the_status(schedule: dict[str, str], fault: str) -> None:

@@ -172,3 +172,35 @@ def test_a_pin_made_of_a_configuration_comes_to_that_configuration() -> None:
     again = PLANNER.best(scenario)
     assert again is not None
     assert again.configuration == first.configuration
+
+
+def test_room_for_adapters_comes_out_of_the_kv_pool_and_is_told() -> None:
+    scenario = asked(PINS["8B on an L4"], 4096)
+    plain = PLANNER.best(scenario)
+    words = ("--enable-lora", "--max-loras=4", "--max-lora-rank", "16")
+    adapted = PLANNER.best(replace(scenario, engine=replace(scenario.engine, extra_args=words)))
+    assert plain is not None
+    assert adapted is not None
+    fewer = plain.estimate.memory.kv_pool_bytes - adapted.estimate.memory.kv_pool_bytes
+    layers = 32 * (2 * 4096 + 2 * (4096 + 1024) + 2 * 4096 + 3 * (4096 + 14336))
+    assert fewer == pytest.approx(2 * 4 * 16 * (layers + 2 * (128256 + 4096)), abs=2**22)
+    said = {remark.code: remark.text for remark in adapted.remarks}
+    assert said["LoraAdapters"].startswith("room for 4 LoRA adapters of rank 16 takes 0.4 GB of each GPU")
+    assert "LoraAdapters" not in {remark.code for remark in plain.remarks}
+
+
+def test_adapters_that_leave_no_room_for_the_weights_are_refused() -> None:
+    scenario = asked(PINS["8B on an L4"], 4096)
+    words = ("--enable-lora", "--max-loras=32", "--max-lora-rank=512")
+    outcome = PLANNER.plan(replace(scenario, engine=replace(scenario.engine, extra_args=words)))
+    assert outcome.infeasibility is not None
+    assert ReasonCode.WEIGHTS_DONT_FIT in outcome.infeasibility.binding
+
+
+def test_an_image_of_another_version_is_told_with_the_plan() -> None:
+    scenario = asked(PINS["8B on an L4"], 4096)
+    engine = replace(scenario.engine, image="vllm/vllm-openai:v0.30.0")
+    plan = PLANNER.best(replace(scenario, engine=engine))
+    assert plan is not None
+    said = {remark.code: remark.text for remark in plan.remarks}
+    assert said["ImageOfAnotherVersion"].startswith("the tag of vllm/vllm-openai:v0.30.0 names 0.30.0, and flags")

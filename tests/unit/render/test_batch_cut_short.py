@@ -50,7 +50,9 @@ def write_items(folder: Path, what: str) -> list[str]:
     keys = [f"bad{number}" if number % 200 == 7 else f"item{number}" for number in range(ITEMS)]
     fields = ("custom_id", "body") if what == "generate" else ("id", "text")
     values = [{"n": number} if what == "generate" else key for number, key in enumerate(keys)]
-    lines = [json.dumps(dict(zip(fields, pair, strict=True))) + "\n" for pair in zip(keys, values, strict=True)]
+    asked = {"method": "POST", "url": "/v1/chat/completions"} if what == "generate" else {}
+    items = [{**asked, **dict(zip(fields, pair, strict=True))} for pair in zip(keys, values, strict=True)]
+    lines = [json.dumps(item) + "\n" for item in items]
     (folder / "items.jsonl").write_text("".join(lines), encoding="utf-8")
     return keys
 

@@ -22,6 +22,8 @@ from inferplan.render import batch_driver
 from inferplan.render.batch_driver import RunError, ask_engine, classify, end, main, passing, start
 from tests.unit.render.fake_engine import Server
 
+REQUEST: dict[str, Any] = {"custom_id": "a", "method": "POST", "url": "/v1/chat/completions", "body": {}}
+WRONG: tuple[dict[str, Any], ...] = ({"custom_id": 1}, {"method": 1}, {"url": ["/v1/chat/completions"]}, {"body": 1})
 ENGINE = (sys.executable, str(Path(__file__).with_name("fake_engine.py")))
 
 
@@ -57,7 +59,8 @@ class Run:
     def write(self, *keys: str, what: str = "generate") -> None:
         lines: list[dict[str, Any]]
         if what == "generate":
-            lines = [{"custom_id": key, "url": "/v1/chat/completions", "body": {"n": n}} for n, key in enumerate(keys)]
+            asked = {"method": "POST", "url": "/v1/chat/completions"}
+            lines = [{"custom_id": key, **asked, "body": {"n": n}} for n, key in enumerate(keys)]
         else:
             lines = [{"id": n, "text": key} for n, key in enumerate(keys)]
         self.items.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -205,19 +208,99 @@ def test_a_run_that_was_refused_everything_is_not_done(run: Run, what: str, caps
 
 
 @pytest.mark.parametrize("what", ["generate", "classify"])
-def test_no_items_have_no_answers_and_need_no_engine(run: Run, what: str) -> None:
-    run.items.write_text("\n\n", encoding="utf-8")
+@pytest.mark.parametrize("items", [b"", b"\n\n", b"\xef\xbb\xbf\n"])
+def test_a_file_without_items_fails_and_keeps_the_answers_from_before(
+    run: Run, what: str, items: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.items.write_bytes(items)
     run.answers.write_text("last night's\n", encoding="utf-8")
-    assert run.start(what, engine=("/no/such/engine",)) == 0
+    assert run.start(what, engine=("/no/such/engine",)) == 1
+    assert "the file of items is empty" in capsys.readouterr().err
+    assert run.answers.read_text(encoding="utf-8") == "last night's\n"
+    assert run.tidy()
+
+
+def test_a_share_without_items_has_no_answers_and_needs_no_engine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SHARD", "2")
+    monkeypatch.setenv("SHARDS", "3")
+    run.write("a", "b")
+    run.answers.write_text("last night's\n", encoding="utf-8")
+    assert run.start(engine=("/no/such/engine",)) == 0
     assert run.answers.read_text(encoding="utf-8") == ""
     assert run.tidy()
+
+
+@pytest.mark.parametrize("what", ["generate", "classify"])
+def test_byte_order_marks_are_no_part_of_an_item(run: Run, what: str) -> None:
+    run.write("a", "b", what=what)
+    first, second = run.items.read_bytes().splitlines(keepends=True)
+    run.items.write_bytes(b"\xef\xbb\xbf" + first + b"\xef\xbb\xbf" + second)  # two files, one behind the other
+    assert run.start(what) == 0
+    assert names(run, what, ["a", "b"]) == ["a", "b"]
+
+
+@pytest.mark.parametrize("what", ["generate", "classify"])
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32"])
+def test_items_in_another_encoding_are_found_before_an_engine_is_started(
+    run: Run, what: str, encoding: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run.write("é", what=what)
+    run.items.write_bytes(run.items.read_text(encoding="utf-8").strip().encode(encoding))
+    assert run.start(what, engine=("/no/such/engine",)) == 1
+    assert "in UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("what", ["generate", "classify"])
+def test_what_was_refused_is_forgotten_after_a_good_run(run: Run, what: str) -> None:
+    run.write("bad1", what=what)
+    assert run.start(what) == 1
+    assert run.beside(".refused").exists()
+    run.write("a", what=what)
+    assert run.start(what) == 0
+    assert run.tidy()
+
+
+@pytest.mark.parametrize("what", ["generate", "classify"])
+def test_a_job_that_has_published_its_answers_asks_nothing_again(
+    run: Run, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOB", "tonight")
+    run.write("a", "b", what=what)
+    assert run.start(what) == 0
+    before = run.answers.read_bytes()
+    assert run.start(what, engine=ENGINE) == 0
+    assert run.answers.read_bytes() == before
+    assert run.asked() == {"a": 1, "b": 1}
+
+
+@pytest.mark.parametrize("changed", ["job", "items", "command", "answers", "no answers"])
+def test_another_run_is_asked_for_although_answers_were_published(
+    run: Run, changed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JOB", "tonight")
+    run.write("a", "b")
+    assert run.start() == 0
+    if changed == "job":
+        monkeypatch.setenv("JOB", "tomorrow")
+    elif changed == "items":
+        run.write("a", "b", "a")
+    elif changed == "answers":
+        run.answers.write_text("somebody else's\n", encoding="utf-8")
+    elif changed == "no answers":
+        run.answers.unlink()
+    assert run.start("generate", *(["--kv-cache-dtype=fp8"] if changed == "command" else [])) == 0
+    assert run.asked()["a"] > 1
+    assert run.found()[0]["custom_id"] == "a"
 
 
 @pytest.mark.parametrize(
     ("what", "bad"),
     [
         *(("classify", bad) for bad in ("no json", '{"id": 1}', '{"text": "a"}', '{"id": 1, "text": 5}', '"text id"')),
-        *(("generate", bad) for bad in ('{"custom_id": "a"}', '{"body": {}}', '{"custom_id": "a", "body": 1}', "[1]")),
+        *(("generate", json.dumps({**REQUEST, **changed})) for changed in WRONG),
+        *(("generate", json.dumps({key: REQUEST[key] for key in REQUEST if key != left})) for left in REQUEST),
+        ("generate", "[1]"),
+        ("generate", "[" * 100_000),
     ],
 )
 def test_a_line_that_is_no_item_is_found_before_an_engine_is_started(
@@ -227,7 +310,7 @@ def test_a_line_that_is_no_item_is_found_before_an_engine_is_started(
     with run.items.open("a", encoding="utf-8") as items:
         items.write(f"\n{bad}\n")
     assert run.start(what, engine=("/no/such/engine",)) == 1
-    assert "line 3 is no {" in capsys.readouterr().err
+    assert "line 3 is not {" in capsys.readouterr().err
 
 
 def test_items_cannot_be_the_file_of_their_own_answers(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,6 +320,11 @@ def test_items_cannot_be_the_file_of_their_own_answers(run: Run, capsys: pytest.
     assert run.start() == 1
     assert "cannot be the file of its own answers" in capsys.readouterr().err
     assert run.items.read_bytes() == before
+
+
+def test_every_line_belongs_to_one_share() -> None:
+    assert list(batch_driver.shard_of([b"a", b"b", b"", b"d"], 0, 2)) == [(0, b"a")]
+    assert list(batch_driver.shard_of([b"a", b"b", b"", b"d"], 1, 2)) == [(1, b"b"), (3, b"d")]
 
 
 # ── going on ─────────────────────────────────────────────────────────────────────────────────────────────────

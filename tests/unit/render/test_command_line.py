@@ -206,7 +206,7 @@ def test_pods_of_a_batch_run_share_its_items(task: Task) -> None:
     job = found["Job"].body["spec"]
     assert (job["completionMode"], job["completions"], job["parallelism"]) == ("Indexed", 4, 4)
     assert "--output=/batch/out-$(SHARD).jsonl" in container(found)["args"]
-    assert [item["name"] for item in container(found)["env"]][:2] == ["SHARD", "SHARDS"]
+    assert [item["name"] for item in container(found)["env"]][:3] == ["JOB", "SHARD", "SHARDS"]
 
 
 def test_a_scheduled_run_keeps_to_its_time_zone_and_window() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from inferplan.domain.deployment import SpeculativeDecoding, SpeculativeMethod
 from inferplan.domain.errors import DefectError, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.model import Task
@@ -180,7 +181,7 @@ def test_a_rollout_surges_where_a_spare_fits_and_says_so() -> None:
     assert surge["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 1, "maxUnavailable": 0}
     assert surge["metadata"]["annotations"]["inferplan.dev/rollout"].startswith("Surge: ")
     assert swap["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
-    assert swap["metadata"]["annotations"]["inferplan.dev/rollout"].startswith("DrainAndSwap: no 1 spare H100")
+    assert swap["metadata"]["annotations"]["inferplan.dev/rollout"].startswith("DrainAndSwap: no node has a spare H100")
 
 
 def test_gpus_that_are_free_on_several_nodes_are_no_spare_for_a_replica_of_two() -> None:
@@ -201,7 +202,8 @@ def test_a_replica_over_several_nodes_is_refused_with_its_reason() -> None:
 
 def test_more_sequences_than_tokens_in_a_step_are_refused() -> None:
     with pytest.raises(
-        UnrenderableError, match=r"maxNumSeqs: 4096 sequences do not fit .* \(pin at most 2048, or raise"
+        UnrenderableError,
+        match=r"each sequence needs one token per step, so 4096 do not fit in 2048, .* \(pin at most 2048, or raise",
     ):
         rendered(configured(max_num_seqs=4096, max_num_batched_tokens=2048))
 
@@ -232,6 +234,49 @@ def test_what_keeps_an_engine_from_starting_is_said() -> None:
     assert caution(make_deploy(model_cache=ModelCache("weights", offline=True))) == ""
     assert caution(plan=configured(model=make_model(gated=False))) == ""
     assert "has no classification head" in caution(token, task=Task.CLASSIFICATION)
+
+
+def drafting(**draft: Any) -> Plan:
+    decoding = SpeculativeDecoding(SpeculativeMethod.DRAFT_MODEL, 3, 0.7, make_model(id="small/one", **draft))
+    return configured(engine=make_engine(speculative=decoding), model=make_model(gated=False))
+
+
+def test_a_draft_model_is_named_with_its_commit_and_needs_a_token_or_a_place_in_the_cache() -> None:
+    checkpoint = make_model().checkpoints[0]
+    pinned = (replace(checkpoint, repository="small/one", revision="c0ffee"),)
+    annotations = rendered(drafting(checkpoints=pinned))["Deployment"].body["metadata"]["annotations"]
+    assert annotations["inferplan.dev/draft-model-revision"] == "small/one c0ffee"
+    unpinned = (replace(checkpoint, repository="small/one", revision=None),)
+    annotations = rendered(drafting(checkpoints=unpinned))["Deployment"].body["metadata"]["annotations"]
+    assert annotations["inferplan.dev/draft-model-revision"].startswith("small/one unpinned")
+    gated = drafting(gated=True, checkpoints=pinned)
+    assert caution(plan=gated) == "small/one, the draft model, is gated: name a token in deploy.tokenSecretRef"
+    assert caution(make_deploy(token=SecretKey("hub", "token")), gated) == ""
+    assert caution(plan=drafting(gated=False, checkpoints=pinned)) == ""
+    offline = caution(make_deploy(model_cache=ModelCache("weights", offline=True)), gated)
+    assert offline == "small/one, the draft model, is not fetched: put it into the modelCacheRef as well"
+    assert "inferplan.dev/draft-model-revision" not in rendered()["Deployment"].body["metadata"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("image", "named"),
+    [
+        ("vllm/vllm-openai:v0.30.0", "0.30.0"),
+        ("registry.example:5000/vllm:0.32-cu129", "0.32"),
+        ("vllm/vllm-openai:v0.33.1.dev2", "0.33.1"),
+        ("vllm/vllm-openai:v0.30.0@sha256:" + "a" * 64, "0.30.0"),
+        ("vllm/vllm-openai:v0.33.0", ""),
+        ("vllm/vllm-openai:v0.33.0-aarch64", ""),
+        ("vllm/vllm-openai:v0.33", ""),
+        ("registry.example:5000/vllm@sha256:" + "a" * 64, ""),
+        ("team/vllm:2026-11-24", ""),
+        ("team/vllm:nightly-0.30.0", ""),
+    ],
+)
+def test_an_image_whose_tag_names_another_version_is_a_caution(image: str, named: str) -> None:
+    plan = configured(engine=make_engine(version="0.33.0", image=image), model=make_model(gated=False))
+    expected = f"the tag of the image names {named}, and the flags are those of vLLM 0.33.0: check that it takes them"
+    assert caution(plan=plan) == (expected if named else "")
 
 
 def test_another_run_is_another_job_and_the_same_run_is_the_same() -> None:
@@ -273,13 +318,13 @@ CONTAINER = "spec/template/spec/containers/0"
 @pytest.mark.parametrize(
     ("change", "value", "said"),
     [
-        ("metadata/name", "No_Name", "is no DNS label"),
+        ("metadata/name", "No_Name", "is not a DNS label"),
         ("metadata/labels/team", "a b", "label team cannot be"),
         ("spec/selector/matchLabels/team", "a", "the selector asks for team=a"),
         (f"{CONTAINER}/resources", {"limits": {"nvidia.com/gpu": "2"}}, "asks for 2 nvidia.com/gpu"),
         (f"{CONTAINER}/args", ["m", "--seed=1", "--seed=2"], "flag --seed stands twice"),
         (f"{CONTAINER}/env", [{"name": "A"}, {"name": "A"}], "variable A stands twice"),
-        (f"{CONTAINER}/volumeMounts", [{"name": "gone", "mountPath": "/x"}], "mounts gone, which is no volume"),
+        (f"{CONTAINER}/volumeMounts", [{"name": "gone", "mountPath": "/x"}], "mounts gone, which is not a volume"),
         (f"{CONTAINER}/image", "vllm/vllm-openai", "is not pinned"),
         (f"{CONTAINER}/image", "vllm/vllm-openai:latest", "is not pinned"),
     ],

@@ -186,8 +186,8 @@ def test_memory_that_a_machine_does_not_have_is_refused_when_planning_and_when_r
     small = placed(offloading(0, 20), vcpus=4, memory_gib=16.0)
     (fault,) = plan_faults(small, make_scenario())
     assert str(fault) == (
-        "spec.select.pin.kvOffloadGib: a replica offloads 20 GiB to its machine, and 13 GiB of it go with"
-        " 1 H100 80GB SXM (offload less, or allow machines with more memory)"
+        "spec.select.pin.kvOffloadGib: a replica offloads 20 GiB to its machine, and only 13 GiB of the"
+        " machine's memory belongs to 1 H100 80GB SXM (offload less, or allow machines with more memory)"
     )
     with pytest.raises(UnrenderableError, match="offloads 20 GiB"):
         rendered(small)

@@ -81,9 +81,9 @@ class BatchFiles(SpecModel):
     output: FilePath = Field(
         default="answers.jsonl",
         description=(
-            "File of answers, a path inside the volume; one JSON object a line. It appears, or replaces the one from"
-            " before, when it is whole; until then what is answered is kept beside it, and a run that was cut short"
-            " goes on from there."
+            "File of answers, a path inside the volume; one JSON object a line. It gets its final name in a single"
+            " rename, once complete, and replaces the one from before; until then what is answered is kept beside it,"
+            " and a run that was cut short resumes there."
         ),
     )
 

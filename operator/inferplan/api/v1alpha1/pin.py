@@ -171,7 +171,7 @@ class Pin(SpecModel):
     kv_offload_gib: Annotated[int, Field(ge=1, le=16_384)] | None = Field(
         default=None,
         description=(
-            "Machine memory of a replica [GiB] that keeps KV cache which its GPUs gave up, so that a prompt that comes"
+            "Machine memory of a replica [GiB] that keeps KV cache evicted from its GPUs, so that a prompt that comes"
             " again is not computed anew. It adds nothing to what runs at once."
         ),
     )
