@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from inferplan.api.command_line import WHERE
 from inferplan.api.names import LIST_MODELS
-from inferplan.api.suggest import did_you_mean
+from inferplan.api.suggest import did_you_mean, nearest
 from inferplan.api.v1alpha1.scalars import REPOSITORY_PATTERN
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import Fault
@@ -114,6 +114,16 @@ def _names(catalog: Catalog) -> Iterator[str]:
         yield from filter(_is_repository, model.same_shape)
 
 
+def _repository_like(name: str, catalog: Catalog) -> str:
+    """Name the repository that a folder's name is nearest to; a repository's name stays as it is."""
+    if _is_repository(name):
+        return name
+    folder = name.rstrip("/").rsplit("/", 1)[-1]
+    by_folder = {known.rsplit("/", 1)[-1]: known for known in _names(catalog)}
+    close = nearest(folder, by_folder, 1)
+    return by_folder[close[0]] if close else folder
+
+
 def _unknown(name: str, catalog: Catalog) -> Fault:
     for word in _WORDS.split(name.casefold()):
         if word in _NOT_READ:
@@ -122,8 +132,7 @@ def _unknown(name: str, catalog: Catalog) -> Fault:
                 f"{name} holds {_NOT_READ[word]} weights, which this version of vLLM does not read",
                 "name a repository with the weights in 16 bit, FP8, AWQ or GPTQ",
             )
-    meant = name if _is_repository(name) else name.rstrip("/").rsplit("/", 1)[-1]
-    near = did_you_mean(meant, _names(catalog), LIST_MODELS)
+    near = did_you_mean(_repository_like(name, catalog), _names(catalog), LIST_MODELS)
     return Fault(
         WHERE,
         f'model "{name}" is not in the catalog',
