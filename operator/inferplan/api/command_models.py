@@ -114,14 +114,14 @@ def _names(catalog: Catalog) -> Iterator[str]:
         yield from filter(_is_repository, model.same_shape)
 
 
-def _repository_like(name: str, catalog: Catalog) -> str:
-    """Name the repository that a folder's name is nearest to; a repository's name stays as it is."""
+def _near(name: str, catalog: Catalog) -> str:
+    """Suggest names of the catalog; of a folder, those whose last part is near to its own."""
+    known = [name for model in catalog.models for name in (model.id, *(c.repository for c in model.checkpoints))]
     if _is_repository(name):
-        return name
-    folder = name.rstrip("/").rsplit("/", 1)[-1]
-    by_folder = {known.rsplit("/", 1)[-1]: known for known in _names(catalog)}
-    close = nearest(folder, by_folder, 1)
-    return by_folder[close[0]] if close else folder
+        return did_you_mean(name, known, LIST_MODELS)
+    by_folder = {repository.rsplit("/", 1)[-1]: repository for repository in reversed(known)}
+    close = nearest(name.rstrip("/").rsplit("/", 1)[-1], by_folder)
+    return "did you mean " + " or ".join(f'"{by_folder[c]}"' for c in close) + "?" if close else LIST_MODELS
 
 
 def _unknown(name: str, catalog: Catalog) -> Fault:
@@ -132,7 +132,7 @@ def _unknown(name: str, catalog: Catalog) -> Fault:
                 f"{name} holds {_NOT_READ[word]} weights, which this version of vLLM does not read",
                 "name a repository with the weights in 16 bit, FP8, AWQ or GPTQ",
             )
-    near = did_you_mean(_repository_like(name, catalog), _names(catalog), LIST_MODELS)
+    near = _near(name, catalog)
     return Fault(
         WHERE,
         f'model "{name}" is not in the catalog',
