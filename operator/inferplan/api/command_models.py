@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from inferplan.api.command_line import WHERE
 from inferplan.api.names import LIST_MODELS
-from inferplan.api.suggest import did_you_mean
+from inferplan.api.suggest import did_you_mean, nearest
 from inferplan.api.v1alpha1.scalars import REPOSITORY_PATTERN
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.errors import Fault
@@ -114,6 +114,16 @@ def _names(catalog: Catalog) -> Iterator[str]:
         yield from filter(_is_repository, model.same_shape)
 
 
+def _near(name: str, catalog: Catalog) -> str:
+    """Suggest names of the catalog; of a folder, those whose last part is near to its own."""
+    known = [name for model in catalog.models for name in (model.id, *(c.repository for c in model.checkpoints))]
+    if _is_repository(name):
+        return did_you_mean(name, known, LIST_MODELS)
+    by_folder = {repository.rsplit("/", 1)[-1]: repository for repository in reversed(known)}
+    close = nearest(name.rstrip("/").rsplit("/", 1)[-1], by_folder)
+    return "did you mean " + " or ".join(f'"{by_folder[c]}"' for c in close) + "?" if close else LIST_MODELS
+
+
 def _unknown(name: str, catalog: Catalog) -> Fault:
     for word in _WORDS.split(name.casefold()):
         if word in _NOT_READ:
@@ -122,8 +132,7 @@ def _unknown(name: str, catalog: Catalog) -> Fault:
                 f"{name} holds {_NOT_READ[word]} weights, which this version of vLLM does not read",
                 "name a repository with the weights in 16 bit, FP8, AWQ or GPTQ",
             )
-    meant = name if _is_repository(name) else name.rstrip("/").rsplit("/", 1)[-1]
-    near = did_you_mean(meant, _names(catalog), LIST_MODELS)
+    near = _near(name, catalog)
     return Fault(
         WHERE,
         f'model "{name}" is not in the catalog',

@@ -150,3 +150,28 @@ def test_the_engine_is_started_as_the_pin_says_and_else_as_it_starts_by_itself()
     assert pin.applied_to(engine) == replace(
         engine, memory_fraction=0.95, eager=True, text_only=False, kv_offload_bytes=2 * GIB
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [
+        ("meta-llama/Llama-3.1-8B", "meta-llama/Llama-3.1-8B-Instruct"),
+        ("deepseek-ai/DeepSeek-R1-0528", "deepseek-ai/DeepSeek-R1"),
+        ("MiniMaxAI/MiniMax-M2.5", "MiniMaxAI/MiniMax-M2.7"),
+        ("mistralai/Mistral-7B-v0.1", "mistralai/Mistral-7B-Instruct-v0.3"),
+        ("meta-llama/Llama-2-7b-hf", "meta-llama/Llama-2-7b-chat-hf"),
+        ("Qwen/Qwen2.5-7B", "Qwen/Qwen2.5-7B-Instruct"),
+    ],
+)
+def test_other_weights_of_the_same_shape_are_not_pinned_in_their_place(name: str, base: str) -> None:
+    said = refused(f"model: {name}", real=True)
+    assert f'"{name}" has the shape of {base}, but other weights' in said
+    assert f"model.custom with base: {base}" in said
+
+
+def test_an_earlier_name_of_the_very_same_weights_is_a_name_of_the_model() -> None:
+    assert pinned("model: meta-llama/Meta-Llama-3.1-8B-Instruct", real=True).model == "meta-llama/Llama-3.1-8B-Instruct"
+
+
+def test_ngram_needs_no_room_for_drafts_of_a_second_model() -> None:
+    assert pinned("maxNumBatchedTokens: 4, speculativeDecoding: {method: Ngram, tokens: 4}").speculative is not None

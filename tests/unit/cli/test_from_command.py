@@ -153,7 +153,7 @@ def test_the_context_of_other_weights_is_asked_for(flags: str) -> None:
         ("Qwen/Qwen3-4B-Thinking-2507", "Qwen/Qwen3-4B"),
         ("unsloth/Llama-3.1-8B-Instruct", LLAMA),
         ("someone/Qwen3-8B-w4a16", QWEN),
-        ("/models/Qwen3-8B-finetuned", QWEN),
+        ("/models/Qwen3-8B-tuned", QWEN),
         ("Llama-2-7b", "meta-llama/Llama-2-7b-chat-hf"),
     ],
 )

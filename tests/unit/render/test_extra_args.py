@@ -31,6 +31,9 @@ def refusals(*words: str, known: FlagList = VLLM, remote_code: bool = False) -> 
         ]),
         (["--compilation-config", '{"level": 3}'], [Argument("--compilation-config", ('{"level": 3}',))]),
         (["--compilation-config.level", "3"], [Argument("--compilation-config.level", ("3",))]),
+        (["-O3", "--seed=1"], [Argument("--optimization-level", ("3",)), Argument("--seed", ("1",))]),
+        (["-O=2"], [Argument("--optimization-level", ("2",))]),
+        (["-O", "1"], [Argument("--optimization-level", ("1",))]),
     ],
 )  # fmt: skip
 def test_what_the_engine_has_is_passed_on(words: list[str], expected: list[Argument]) -> None:
