@@ -119,6 +119,6 @@ def test_templates_write_values_only_through_the_json_filter() -> None:
         for written in re.findall(r"\{\{(.*?)\}\}", path.read_text(encoding="utf-8"), re.DOTALL):
             last = written.split("|")[-1].strip()
             number = re.fullmatch(r"\s*(c|batch)\.[a-z_.]*(_s|failures|replicas|shards|retries|port)\s*", written)
-            macro = re.match(r"\s*(object|pod|vllm|run)\.[a-z_]+\(", written) or re.match(r"\s*shard\(", written)
+            macro = re.match(r"\s*(object|pod|vllm|run)\.[a-z_]+\(", written) or re.match(r"\s*share\(", written)
             constant = written.strip().startswith('"Indexed" if ')
             assert last == "json" or number or macro or constant, (path.name, written)

@@ -50,4 +50,4 @@ def day_of(date: str) -> str:
     try:
         return dt.date.fromisoformat(date).isoformat()
     except ValueError as error:
-        raise InputError([Fault("--date", f'"{date}" is no date', "write it as 2026-01-31")]) from error
+        raise InputError([Fault("--date", f'"{date}" is not a date', "write it as 2026-01-31")]) from error

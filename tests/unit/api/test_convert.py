@@ -410,10 +410,7 @@ def test_a_schedule_is_kept() -> None:
         ('{cron: "@daily", timeZone: "Europe/ Berlin"}', "a name of the tz database, such as Europe/Berlin"),
         (
             '{cron: "*/30 * * * *"}',
-            (
-                "deadlineMinutes: the deadline (60 min) exceeds the 30 min between starts"
-                " (set at most 30, or start less often)"
-            ),
+            "deadlineMinutes: the deadline (60 min) exceeds the 30 min between starts (set at most 30, or start less",
         ),
         (
             '{cron: "0 * * * *", windowMinutes: 61}',

@@ -203,7 +203,7 @@ def test_a_replica_over_several_nodes_is_refused_with_its_reason() -> None:
 def test_more_sequences_than_tokens_in_a_step_are_refused() -> None:
     with pytest.raises(
         UnrenderableError,
-        match=r"each sequence needs one token per step, so 4096 do not fit in 2048, .* \(pin at most 2048, or raise",
+        match=r"maxNumSeqs: each sequence needs .* so 4096 do not fit in 2048, .* \(pin at most 2048, or raise",
     ):
         rendered(configured(max_num_seqs=4096, max_num_batched_tokens=2048))
 
