@@ -145,3 +145,20 @@ def test_the_engine_is_started_as_the_pin_says_and_else_as_it_starts_by_itself()
     assert pin.applied_to(engine) == replace(
         engine, memory_fraction=0.95, eager=True, text_only=False, kv_offload_bytes=2 * GIB
     )
+
+
+GEMMA = "useCase: Chatbot\n  model: {allow: [google/gemma-4-31B-it]}"
+
+
+def test_a_step_that_is_pinned_has_room_for_an_image_where_images_are_served() -> None:
+    """A default is raised to that; what the user says is obeyed or refused."""
+    assert refused("modalities: All, maxNumBatchedTokens: 2048", GEMMA, real=True).endswith(
+        "spec.select.pin.maxNumBatchedTokens: a step of 2,048 tokens has no room for an image or video of"
+        " google/gemma-4-31B-it, which takes up to 2,496 at once (write 2496 or more, or modalities: Text)"
+    )
+    for enough in ("modalities: All, maxNumBatchedTokens: 2496", "maxNumBatchedTokens: 2048", "modalities: All"):
+        assert converted(enough, GEMMA, real=True).scenario.pin is not None
+    beside = GEMMA.replace("31B-it", "31B-it, Qwen/*")
+    assert converted("modalities: All, maxNumBatchedTokens: 2048", beside, real=True).scenario.pin is not None
+    based = "useCase: Chatbot\n  model: {custom: {repository: me/gemma, base: google/gemma-4-31B-it}}"
+    assert "2,496" in refused("modalities: All, maxNumBatchedTokens: 2048", based, real=True)
