@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from fnmatch import fnmatchcase
 from typing import Any
 
 from inferplan.api.figures import decimal_text
 from inferplan.api.names import Names
+from inferplan.api.pin_checks import possible_engines
 from inferplan.api.v1alpha1 import InferenceScenarioSpec
 from inferplan.api.v1alpha1.pin import EngineName, Execution, KvCacheType, Modalities, SpeculativeMethod
 from inferplan.api.v1alpha1.pin import SpeculativeDecoding as WrittenDecoding
@@ -32,6 +34,7 @@ def to_pin(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> Pin |
     written = spec.select.pin
     if written is None:
         return None
+    _check_step(spec, names, catalog)
     share = written.gpu_memory_utilization
     return Pin(
         model=_model(spec, names),
@@ -104,6 +107,48 @@ def _model(spec: InferenceScenarioSpec, names: Names) -> str | None:
         problem = f'"{model}" is not the custom model'
         names.fault(f"{PIN}.model", problem, f"leave it out, or write {custom.repository}")
     return custom.repository
+
+
+def _check_step(spec: InferenceScenarioSpec, names: Names, catalog: Catalog) -> None:
+    """Refuse a token budget that has no room for an image of any model that may be chosen, where images are served."""
+    pin = spec.select.pin
+    budget = None if pin is None else pin.max_num_batched_tokens
+    if pin is None or budget is None or not _serves_images(spec, catalog):
+        return
+    models = _candidates(spec, catalog)
+    nearest = min(models, key=lambda model: model.multimodal_item_tokens, default=None)
+    if nearest is not None and nearest.multimodal_item_tokens > budget:
+        needed = nearest.multimodal_item_tokens
+        names.fault(
+            f"{PIN}.maxNumBatchedTokens",
+            f"a step of {budget:,} tokens has no room for an image or video of {nearest.id}, which takes up to"
+            f" {needed:,} at once",
+            f"write {needed} or more, or modalities: {Modalities.TEXT.value}",
+        )
+
+
+def _serves_images(spec: InferenceScenarioSpec, catalog: Catalog) -> bool:
+    """Whether every engine that a plan may come to is started with images."""
+    written = None if spec.select.pin is None else spec.select.pin.modalities
+    if written is not None:
+        return written is Modalities.ALL
+    engines = [catalog.engine(engine.value) for engine in possible_engines(spec)]
+    return all(engine is not None and not engine.text_only for engine in engines)
+
+
+def _candidates(spec: InferenceScenarioSpec, catalog: Catalog) -> list[ModelSpec]:
+    """Models of the catalog that a plan may come to."""
+    custom, pin, allowed = spec.model.custom, spec.select.pin, spec.model.allow
+    if custom is not None:
+        allowed = () if custom.base is None else (custom.base,)
+    elif pin is not None and pin.model is not None:
+        allowed = (pin.model,)
+    if allowed is None:
+        return list(catalog.models)
+    named = [catalog.model(name) for name in allowed]
+    patterns = [name.casefold() for name in allowed]
+    matching = [model for model in catalog.models if any(fnmatchcase(model.id.casefold(), p) for p in patterns)]
+    return [*matching, *(model for model in named if model is not None)]
 
 
 def _decoding(

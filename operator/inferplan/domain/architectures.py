@@ -28,18 +28,20 @@ class Architectures:
         (architecture, what its layers have) for those that one size of heads and one window do not describe.
     """
 
-    generate: tuple[str, ...]
-    classify: tuple[str, ...] = ()
-    refuse_float16: tuple[str, ...] = ()
+    generate: frozenset[str]
+    classify: frozenset[str] = frozenset()
+    refuse_float16: frozenset[str] = frozenset()
     layers: tuple[tuple[str, str], ...] = ()
 
-    def names(self, task: Task) -> tuple[str, ...]:
+    def names(self, task: Task) -> frozenset[str]:
         """Architectures that do a task."""
-        return self.generate if task is Task.GENERATION else (*self.classify, *self.generate)
+        return self.generate if task is Task.GENERATION else self.classify | self.generate
 
     def runs(self, name: str, task: Task) -> bool:
         """Whether the engine has code of this name for the task."""
-        return (name if task is Task.GENERATION else self._decoder(name)) in self.names(task)
+        if task is Task.GENERATION:
+            return name in self.generate
+        return name in self.classify or self._decoder(name) in self.generate
 
     def refuses_float16(self, name: str) -> bool:
         """Whether the engine runs an architecture in bfloat16 alone."""

@@ -175,3 +175,20 @@ def test_an_earlier_name_of_the_very_same_weights_is_a_name_of_the_model() -> No
 
 def test_ngram_needs_no_room_for_drafts_of_a_second_model() -> None:
     assert pinned("maxNumBatchedTokens: 4, speculativeDecoding: {method: Ngram, tokens: 4}").speculative is not None
+
+
+GEMMA = "useCase: Chatbot\n  model: {allow: [google/gemma-4-31B-it]}"
+
+
+def test_a_step_that_is_pinned_has_room_for_an_image_where_images_are_served() -> None:
+    """A default is raised to that; what the user says is obeyed or refused."""
+    assert refused("modalities: All, maxNumBatchedTokens: 2048", GEMMA, real=True).endswith(
+        "spec.select.pin.maxNumBatchedTokens: a step of 2,048 tokens has no room for an image or video of"
+        " google/gemma-4-31B-it, which takes up to 2,496 at once (write 2496 or more, or modalities: Text)"
+    )
+    for enough in ("modalities: All, maxNumBatchedTokens: 2496", "maxNumBatchedTokens: 2048", "modalities: All"):
+        assert converted(enough, GEMMA, real=True).scenario.pin is not None
+    beside = GEMMA.replace("31B-it", "31B-it, Qwen/*")
+    assert converted("modalities: All, maxNumBatchedTokens: 2048", beside, real=True).scenario.pin is not None
+    based = "useCase: Chatbot\n  model: {custom: {repository: me/gemma, base: google/gemma-4-31B-it}}"
+    assert "2,496" in refused("modalities: All, maxNumBatchedTokens: 2048", based, real=True)

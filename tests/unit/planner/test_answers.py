@@ -149,6 +149,24 @@ def test_the_largest_batch_limit_that_fits_is_offered() -> None:
     assert PLANNER.plan(make_scenario(pin=replace(pin, max_num_seqs=int(1.01 * largest)))).chosen is None
 
 
+@pytest.mark.parametrize(("memory_gib", "told"), [(None, True), (200.0, False)])
+def test_offloading_to_machines_of_unknown_memory_is_cautioned_against(
+    memory_gib: float | None,
+    told: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    planner = Planner(make_catalog(offerings=(make_offering(memory_gib=memory_gib),)))
+    pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 8, 2048)
+    for offloading in (replace(pin, kv_offload_bytes=100 * 2**30), replace(pin, cpu_offload_bytes=2**30)):
+        chosen = planner.plan(make_scenario(pin=offloading)).chosen
+        assert chosen is not None
+        texts = [remark.text for remark in chosen.remarks if remark.code == "MachineMemoryUnknown"]
+        assert len(texts) == told
+        assert all("nobody says whether" in text and "GiB of the machine's memory" in text for text in texts)
+    plain = planner.plan(make_scenario(pin=pin)).chosen
+    assert plain is not None
+    assert "MachineMemoryUnknown" not in {remark.code for remark in plain.remarks}
+
+
 def test_a_batch_limit_that_is_never_filled_is_obeyed_with_a_caution() -> None:
     pin = Pin("meta-llama/Llama-2-7b-chat-hf", Quantization.FP16, "h100-80gb-sxm", 1, 1, 1024, 2048)
     chosen = PLANNER.plan(make_scenario(pin=pin)).chosen

@@ -105,9 +105,9 @@ class Architectures(Record):
     def to_domain(self) -> architectures.Architectures:
         """Convert."""
         return architectures.Architectures(
-            generate=tuple(self.generate),
-            classify=tuple(self.classify),
-            refuse_float16=tuple(self.refuse_float16),
+            generate=frozenset(self.generate),
+            classify=frozenset(self.classify),
+            refuse_float16=frozenset(self.refuse_float16),
             layers=tuple((name, what) for what, names in self.layers.items() for name in names),
         )
 
