@@ -203,6 +203,18 @@ RULES = [
     ),
     Rule(
         "spec.select.pin",
+        "TGI takes at most 0.9 of each GPU's memory",
+        {"select": {"pin": {"engine": "TGI", "gpuMemoryUtilization": "0.95"}}},
+        {"select": {"pin": {"engine": "TGI", "gpuMemoryUtilization": "0.90"}}},
+    ),
+    Rule(
+        "spec.select.pin",
+        "maxNumBatchedTokens must exceed the drafted tokens: a step checks them all and one more",
+        {"select": {"pin": {"maxNumBatchedTokens": 4, "speculativeDecoding": {"method": "Mtp", "tokens": 4}}}},
+        {"select": {"pin": {"maxNumBatchedTokens": 5, "speculativeDecoding": {"method": "Mtp", "tokens": 4}}}},
+    ),
+    Rule(
+        "spec.select.pin",
         "TGI keeps neither weights nor KV cache in the machine's memory: leave cpuOffloadGib and kvOffloadGib out",
         {"select": {"pin": {"engine": "TGI", "cpuOffloadGib": 8}}},
         {"select": {"pin": {"engine": "vLLM", "cpuOffloadGib": 8, "kvOffloadGib": 8}}},

@@ -126,6 +126,8 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a record holds
     """Reduce a record to what JSON can say."""
     if isinstance(value, dict):
         return {str(key): _plain(entry) for key, entry in value.items() if entry not in (None, (), "")}
+    if isinstance(value, (set, frozenset)):
+        return sorted(_plain(entry) for entry in value)
     if isinstance(value, (tuple, list)):
         return [_plain(entry) for entry in value]
     if isinstance(value, enum.Enum):
