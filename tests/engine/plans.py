@@ -24,6 +24,8 @@ from tests.engine.jobs import MODEL, Job, items_of
 Spec = dict[str, Any]
 LABELS = 3
 KINDS = ("Chatbot", "Summarization", "Batch", "Generation", "Custom", "Classification", "Described", "Pinned")
+FILES_OF_THE_DRIVER = ["--input-file=items.jsonl", "--output-file=answers.jsonl"]
+"""What our driver adds to the batch runner's words."""
 NEEDS_THE_HUB = ("--revision=", "--tokenizer-revision=")
 
 
@@ -87,6 +89,7 @@ def _job(plan: Plan, objects: Sequence[Manifest]) -> Job:
     assert command[0] == "vllm"
     repository = chosen.checkpoint.repository
     words = [word.replace(repository, MODEL) if repository in word else word for word in command[2:]]
+    words += FILES_OF_THE_DRIVER if command[1] == "run-batch" else []
     labels = LABELS if chosen.model.task is Task.CLASSIFICATION else 0
     config = config_of(chosen.model, quantization_of(chosen.checkpoint), labels=labels)
     if config is None:
