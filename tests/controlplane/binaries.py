@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import os
 import shutil
 import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests import caches
+from tests.caches import Progress
 from tests.controlplane.parts import HELM, KUBECTL, KUBERNETES, KWOK, Part
-from tests.controlplane.toolchain import Answer, BuildError, Progress, Toolchain, find_or_fetch_go
+from tests.controlplane.toolchain import Answer, BuildError, Toolchain, find_or_fetch_go
 
 ALL_PARTS = (KUBERNETES, KUBECTL, KWOK, HELM)
 CACHE_VARIABLE = "INFERPLAN_CONTROLPLANE_CACHE"
 ASSETS_VARIABLE = "KUBEBUILDER_ASSETS"
-HALF_BUILT = ".building-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +37,7 @@ class Binaries:
 
 def cache_folder() -> Path:
     """Return where built programs are kept, by version: nothing in it belongs to a checkout."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "inferplan" / "controlplane"
+    return caches.cache_folder("controlplane", CACHE_VARIABLE)
 
 
 def locate(part: Part) -> Path | None:
@@ -81,8 +76,7 @@ def locate_or_build(progress: Progress = print, parts: Sequence[Part] = ALL_PART
     missing = [part for part, folder in folders.items() if folder is None]
     if missing:
         cache = cache_folder()
-        cache.mkdir(parents=True, exist_ok=True)
-        with _locked(cache, progress):
+        with caches.locked(cache, "building the control plane", progress):
             missing = [part for part in missing if locate(part) is None]
             _build_all(missing, cache, progress)
         folders = {part: locate(part) for part in parts}
@@ -98,21 +92,8 @@ def locate_or_build(progress: Progress = print, parts: Sequence[Part] = ALL_PART
     return Binaries(programs, stages, tuple(part.name for part in missing))
 
 
-@contextlib.contextmanager
-def _locked(cache: Path, progress: Progress) -> Iterator[None]:
-    """Hold the cache for building; the lock goes with the process, however that ends."""
-    with (cache / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("another process is building the control plane; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _build_all(parts: Sequence[Part], cache: Path, progress: Progress) -> None:
-    for leftover in cache.glob(f"{HALF_BUILT}*"):
-        shutil.rmtree(leftover, ignore_errors=True)
+    caches.remove_half_built(cache)
     if not parts:
         return
     toolchain = find_or_fetch_go(cache, progress)
@@ -129,7 +110,7 @@ def _build(part: Part, toolchain: Toolchain, cache: Path, progress: Progress) ->
     def tell(what: str) -> None:
         progress(f"{part.name} {part.version}: {what} ({_elapsed(time.monotonic() - start)})")
 
-    half = Path(tempfile.mkdtemp(prefix=HALF_BUILT, dir=cache))
+    half = caches.half_built(cache)
     try:
         packages = [package for _, package in part.programs]
         tell("fetching its source")

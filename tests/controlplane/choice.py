@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from tests.caches import Progress
 from tests.controlplane.binaries import docker_answers, locate, locate_or_build
 from tests.controlplane.cluster import AttachedCluster, Cluster
 from tests.controlplane.control_plane import ControlPlane
 from tests.controlplane.kind_cluster import KindCluster, KindError
 from tests.controlplane.parts import HELM, KIND, KUBECTL, KUBERNETES, KWOK
-from tests.controlplane.toolchain import Progress
 
 RUNNING_VARIABLE = "INFERPLAN_E2E_KUBECONFIG"
 """Names the kubeconfig of a cluster that runs already, for instance by ``python -m tests.controlplane up``."""

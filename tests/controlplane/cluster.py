@@ -18,11 +18,11 @@ from typing import Self
 
 import yaml
 
+from tests.caches import Progress
 from tests.controlplane import audit
 from tests.controlplane.api import Api, documents, eventually
 from tests.controlplane.binaries import Binaries
 from tests.controlplane.processes import Processes
-from tests.controlplane.toolchain import Progress
 
 CONTEXT = "inferplan-controlplane"
 ALLOWED_CONTEXTS = frozenset({CONTEXT, "kind-inferplan"})

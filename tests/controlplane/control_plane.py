@@ -7,12 +7,12 @@ import socket
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tests.caches import Progress
 from tests.controlplane import audit
 from tests.controlplane.api import Api, eventually
 from tests.controlplane.binaries import Binaries
 from tests.controlplane.cluster import START_TIMEOUT_S, Cluster
 from tests.controlplane.processes import ProcessDiedError
-from tests.controlplane.toolchain import Progress
 
 PORT_ATTEMPTS = 3
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 
+from tests.caches import Progress
 from tests.controlplane import audit
 from tests.controlplane.api import Api
 from tests.controlplane.binaries import Binaries
 from tests.controlplane.cluster import Cluster
 from tests.controlplane.nodes import PLAYED_BY_KWOK
-from tests.controlplane.toolchain import Progress
 
 NAME = "inferplan"
 CREATE_TIMEOUT_S = 300

