@@ -16,7 +16,6 @@ References
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
@@ -28,7 +27,7 @@ from inferplan.estimate.memory import kept_state_bytes, kv_pool_bytes, sequence_
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
-from inferplan.estimate.traffic import Traffic
+from inferplan.estimate.traffic import Clients, Traffic
 
 Floats = NDArray[np.float64]
 
@@ -51,7 +50,7 @@ class PipelineEngine:
     """
 
     def __init__(self, table: ReplicaTable, traffic: Traffic, max_num_seqs: int) -> None:
-        count = len(traffic)
+        self.clients = Clients(traffic)
         self._table = table
         self._kernels = _Kernels(table)
         self._stages = int(table.pp[0])
@@ -63,10 +62,6 @@ class PipelineEngine:
         self._prompts: list[float] = traffic.prompt_tokens.tolist()
         self._prefix: list[float] = traffic.prefix_tokens.tolist()
         self._output: list[float] = traffic.output_tokens.tolist()
-        self._think: list[float] | None = None if traffic.think_s is None else traffic.think_s.tolist()
-        self._unsent = count if traffic.users is None else min(traffic.users, count)
-        self._coming = [(float(traffic.arrivals_s[i]), i) for i in range(self._unsent)]
-        heapq.heapify(self._coming)
         self._waiting: deque[int] = deque()
         self._prefilling: dict[int, float] = {}
         """New prompt tokens that are in no batch yet, oldest request first."""
@@ -85,24 +80,20 @@ class PipelineEngine:
         self.steps = 0
         self.preemptions = 0
         self.busy_s = 0.0
-        self.sent_s = np.zeros(count)
-        self.first_s = np.full(count, np.nan)
-        self.done_s = np.full(count, np.nan)
 
     def run(self) -> None:
         """Work until every request is done."""
         turn = 0
-        while self._coming or self._waiting or self._held:
+        clients = self.clients
+        while clients.next_s is not None or self._waiting or self._held:
             oldest = self._under_way.popleft()
             now = oldest.done_s
             for request in oldest.ended:
                 self._held.pop(request, None)
-            if self._coming and not (self._waiting or self._held):
-                now = max(now, self._coming[0][0])
-            while self._coming and self._coming[0][0] <= now:
-                sent, request = heapq.heappop(self._coming)
-                self.sent_s[request] = sent
-                self._waiting.append(request)
+            if clients.next_s is not None and not (self._waiting or self._held):
+                now = max(now, clients.next_s)
+            while clients.next_s is not None and clients.next_s <= now:
+                self._waiting.append(clients.send())
             self._under_way.append(self._put_together(turn % self._stages, now))
             turn += 1
 
@@ -198,8 +189,7 @@ class PipelineEngine:
             self._end(request, batch)
 
     def _first_token(self, request: int, members: dict[int, float], batch: _Batch) -> None:
-        if np.isnan(self.first_s[request]):
-            self.first_s[request] = batch.done_s
+        self.clients.first_token(request, batch.done_s)
         if self._left[request] <= 0:
             self._end(request, batch)
             return
@@ -207,10 +197,7 @@ class PipelineEngine:
 
     def _end(self, request: int, batch: _Batch) -> None:
         batch.ended.append(request)
-        self.done_s[request] = batch.done_s
-        if self._think is not None and self._unsent < len(self._prompts):
-            heapq.heappush(self._coming, (batch.done_s + self._think[self._unsent], self._unsent))
-            self._unsent += 1
+        self.clients.done(request, batch.done_s)
 
 
 class _Kernels:

@@ -28,7 +28,7 @@ from inferplan.estimate.pipeline_simulation import PipelineEngine
 from inferplan.estimate.prefill import attention_time
 from inferplan.estimate.replica import ReplicaTable
 from inferplan.estimate.roofline import StepModel, kv_bandwidth, kv_read_bytes, step_model
-from inferplan.estimate.traffic import Traffic
+from inferplan.estimate.traffic import Clients, Traffic
 
 Floats = NDArray[np.float64]
 
@@ -75,14 +75,15 @@ def simulate(table: ReplicaTable, traffic: Traffic, *, max_num_seqs: int, reserv
     else:
         engine = _Engine(table, traffic, max_num_seqs, reserves_output=reserves_output)
     engine.run()
+    clients = engine.clients
     overhead = table.constant("request_overhead_s")[0]
     overhead = overhead + table.constant("request_token_overhead_s")[0] * traffic.prompt_tokens
-    ttft = engine.first_s - engine.sent_s + overhead
-    decode = engine.done_s - engine.first_s
+    ttft = clients.first_s - clients.sent_s + overhead
+    decode = clients.done_s - clients.first_s
     gaps = traffic.output_tokens - 1.0
     return Simulated(
-        sent_s=engine.sent_s,
-        done_s=engine.done_s,
+        sent_s=clients.sent_s,
+        done_s=clients.done_s,
         ttft_s=ttft,
         tpot_s=np.where(gaps > 0, decode / np.maximum(gaps, 1.0), np.nan),
         e2e_s=ttft + decode,
@@ -138,6 +139,7 @@ class _Engine:
 
     def __init__(self, table: ReplicaTable, traffic: Traffic, max_num_seqs: int, *, reserves_output: bool) -> None:
         count = len(traffic)
+        self.clients = Clients(traffic)
         self._table = table
         self._clock = _Clock(table)
         self._reserves = reserves_output
@@ -149,10 +151,6 @@ class _Engine:
         self._prompts: list[float] = traffic.prompt_tokens.tolist()
         self._prefix: list[float] = traffic.prefix_tokens.tolist()
         self._output: list[float] = traffic.output_tokens.tolist()
-        self._think: list[float] | None = None if traffic.think_s is None else traffic.think_s.tolist()
-        self._unsent = count if traffic.users is None else min(traffic.users, count)
-        self._coming = [(float(traffic.arrivals_s[i]), i) for i in range(self._unsent)]
-        heapq.heapify(self._coming)
         self._waiting: deque[int] = deque()
         self._prefilling: dict[int, float] = {}
         """New prompt tokens still to be worked on, oldest request first."""
@@ -173,19 +171,15 @@ class _Engine:
         self.steps = 0
         self.preemptions = 0
         self.busy_s = 0.0
-        self.sent_s = np.zeros(count)
-        self.first_s = np.full(count, np.nan)
-        self.done_s = np.full(count, np.nan)
 
     def run(self) -> None:
         """Work until every request is done."""
-        while self._coming or self._waiting or self._prefilling or self._decoding:
-            if not (self._waiting or self._prefilling or self._decoding):
-                self._now = max(self._now, self._coming[0][0])
-            while self._coming and self._coming[0][0] + self._lag() <= self._now:
-                sent, request = heapq.heappop(self._coming)
-                self.sent_s[request] = sent
-                self._waiting.append(request)
+        clients = self.clients
+        while clients.next_s is not None or self._waiting or self._prefilling or self._decoding:
+            if clients.next_s is not None and not (self._waiting or self._prefilling or self._decoding):
+                self._now = max(self._now, clients.next_s)
+            while clients.next_s is not None and clients.next_s + self._lag() <= self._now:
+                self._waiting.append(clients.send())
             chunks = self._chunks()
             if chunks:
                 self._prompt_step(chunks)
@@ -284,9 +278,10 @@ class _Engine:
         while not self._counts(self._ends[0]):
             heapq.heappop(self._ends)
         ahead = self._ends[0][0] - self._counter
-        if self._coming and running < self._most:
+        next_s = self.clients.next_s
+        if next_s is not None and running < self._most:
             each = self._clock.decode(running, self._context())
-            ahead = min(ahead, float(np.ceil((self._coming[0][0] + self._lag() - self._now) / each)))
+            ahead = min(ahead, float(np.ceil((next_s + self._lag() - self._now) / each)))
         if not self._reserves and not self._fits(0.0, ahead):
             free = self._pool - (self._offsets + running * self._counter) * self._token_bytes
             ahead = min(ahead, free // (running * self._token_bytes) - self._slack_bytes // self._token_bytes)
@@ -305,7 +300,7 @@ class _Engine:
             entry = heapq.heappop(self._ends)
             if self._counts(entry):
                 self._offsets -= self._decoding.pop(entry[1])
-                self._done(entry[1])
+                self.clients.done(entry[1], self._now)
 
     def _counts(self, entry: tuple[float, int]) -> bool:
         """Whether an entry of the heap is that of a sequence which decodes now."""
@@ -316,10 +311,9 @@ class _Engine:
         del self._prefilling[request]
         held = self._held_tokens(request)
         self._prompt_tokens_held -= held
-        if np.isnan(self.first_s[request]):
-            self.first_s[request] = self._now
+        self.clients.first_token(request, self._now)
         if self._left[request] <= 0:
-            self._done(request)
+            self.clients.done(request, self._now)
             return
         self._decoding[request] = held - self._counter
         self._offsets += self._decoding[request]
@@ -335,9 +329,3 @@ class _Engine:
             self._left[request] = max(self._output[request] - 1.0 - made, 1.0)
             self._waiting.appendleft(request)
             self.preemptions += 1
-
-    def _done(self, request: int) -> None:
-        self.done_s[request] = self._now
-        if self._think is not None and self._unsent < len(self._prompts):
-            heapq.heappush(self._coming, (self._now + self._think[self._unsent], self._unsent))
-            self._unsent += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,52 @@ class Traffic:
     def __len__(self) -> int:
         """Count the requests."""
         return len(self.prompt_tokens)
+
+
+class Clients:
+    """Those who send the requests of a run: who sends when, and what became of each request.
+
+    Users who wait for their answers send the next request when one is done and they have thought.
+
+    Attributes
+    ----------
+    sent_s, first_s, done_s
+        When each request was sent and had its first and its last token; shape (n,) [s].
+    """
+
+    def __init__(self, traffic: Traffic) -> None:
+        count = len(traffic)
+        self._count = count
+        self._think: list[float] | None = None if traffic.think_s is None else traffic.think_s.tolist()
+        self._unsent = count if traffic.users is None else min(traffic.users, count)
+        self._coming = [(float(traffic.arrivals_s[i]), i) for i in range(self._unsent)]
+        heapq.heapify(self._coming)
+        self.sent_s = np.zeros(count)
+        self.first_s = np.full(count, np.nan)
+        self.done_s = np.full(count, np.nan)
+
+    @property
+    def next_s(self) -> float | None:
+        """When the next request is sent; None while nobody will send one."""
+        return self._coming[0][0] if self._coming else None
+
+    def send(self) -> int:
+        """Send the next request."""
+        sent, request = heapq.heappop(self._coming)
+        self.sent_s[request] = sent
+        return request
+
+    def first_token(self, request: int, now: float) -> None:
+        """A request has its first token, unless it had it before it was put back."""
+        if np.isnan(self.first_s[request]):
+            self.first_s[request] = now
+
+    def done(self, request: int, now: float) -> None:
+        """A request has its last token."""
+        self.done_s[request] = now
+        if self._think is not None and self._unsent < self._count:
+            heapq.heappush(self._coming, (now + self._think[self._unsent], self._unsent))
+            self._unsent += 1
 
 
 def draw_traffic(  # noqa: PLR0913 - one argument per property of the load
