@@ -100,6 +100,7 @@ def decodings(draw: st.DrawFn, engine: str) -> dict[str, Any]:
 def pins(draw: st.DrawFn, engines: list[str]) -> dict[str, Any]:
     engine = draw(st.sampled_from(engines))
     offloads = {"cpuOffloadGib": st.integers(1, 100), "kvOffloadGib": st.integers(1, 100)}
+    shares = ["0.5", "0.0001", "0.9"] if engine == "TGI" else ["0.95", "0.5", "0.0001", "1", "1.0", "0.9200"]
     pin = draw(
         parts(
             model=st.just(MIXTRAL),
@@ -110,7 +111,7 @@ def pins(draw: st.DrawFn, engines: list[str]) -> dict[str, Any]:
             maxNumSeqs=st.integers(1, 512),
             maxModelLen=st.integers(16_000, 100_000),
             kvCacheType=st.sampled_from([item.value for item in KvCacheType]),
-            gpuMemoryUtilization=st.sampled_from(["0.95", "0.5", "0.0001", "1", "1.0", "0.9200"]),
+            gpuMemoryUtilization=st.sampled_from(shares),
             maxNumBatchedTokens=st.integers(512, 65_536),
             execution=st.sampled_from([item.value for item in Execution]),
             modalities=st.sampled_from([item.value for item in Modalities]),
