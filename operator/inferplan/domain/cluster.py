@@ -59,6 +59,14 @@ class GpuNode:
     disk_allocatable_bytes: int | None = None
 
     @property
+    def machine(self) -> str:
+        """Kind of machine: its instance type, or for a machine of one's own, which has none, the GPU in it.
+
+        Never its name: the next node of the same kind is as good.
+        """
+        return self.instance_type or self.gpu or self.product_label
+
+    @property
     def gpus_free(self) -> int:
         """GPUs that a new pod could ask for."""
         return max(0, self.gpus_allocatable - self.gpus_requested) if self.usable else 0

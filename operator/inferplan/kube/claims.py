@@ -168,7 +168,7 @@ def _reserve(nodes: Sequence[GpuNode], claim: Claim, gpus: int) -> tuple[list[Gp
 
 def kind_of(node: GpuNode) -> tuple[str, str, str, str]:
     """Name the kind of machine that a node is, as placements do: provider, region, instance type, terms."""
-    return node.provider, node.region, node.instance_type or node.name, node.terms.value
+    return node.provider, node.region, node.machine, node.terms.value
 
 
 def _price(node: GpuNode) -> tuple[Decimal, str]:

@@ -227,7 +227,7 @@ class NodeSupply:
                     _Node(
                         provider=node.provider,
                         region=node.region,
-                        instance_type=node.instance_type or node.name,
+                        instance_type=node.machine,
                         gpus_total=node.gpus_allocatable,
                         gpus_free=node.gpus_free,
                         price_usd_per_hour=node.price_usd_per_hour,

@@ -69,7 +69,7 @@ def plan_nodes(plan: Plan, inventory: Inventory | None) -> tuple[GpuNode, ...]:
         if node.gpu == chosen.gpu.id and not node.divided and node.gpus_allocatable >= chosen.tp_size
     ]
     kinds = {(place.instance_type, place.terms) for place in plan.cost.placements}
-    same = [node for node in fitting if (node.instance_type or node.name, node.terms) in kinds]
+    same = [node for node in fitting if (node.machine, node.terms) in kinds]
     return tuple(sorted(same or fitting, key=lambda node: node.name))
 
 

@@ -130,3 +130,13 @@ def test_the_nodes_of_the_examples_are_planned_on(planner: Planning, catalog: Ca
     found = ask(planner, nodes)
     assert found.fresh.chosen is not None
     assert found.fresh.chosen.source == "Cluster"
+
+
+def test_a_machine_of_ones_own_that_is_replaced_by_its_equal_gives_the_same_hash(planner: Planning) -> None:
+    hashes = set()
+    for name in ("bare0", "bare1", "replaced"):
+        found = ask(planner, cluster(l4(name, instance_type="", region="", provider="")))
+        assert found.fresh.chosen is not None
+        assert [place.instance_type for place in found.fresh.chosen.cost.placements] == ["l4"]
+        hashes.add(found.fresh.chosen.hash)
+    assert len(hashes) == 1
