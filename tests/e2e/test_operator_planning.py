@@ -150,7 +150,8 @@ def test_what_cannot_be_is_refused_with_the_nearest_yes(place: Place) -> None:
 
 def test_a_node_that_goes_away_takes_the_plan_to_other_gpus(place: Place) -> None:
     nodes.apply(place.api, [nodes.eks_node("l4", "g6.xlarge"), nodes.eks_node("a10g", "g5.xlarge")])
-    place.apply("chat", hardware={"allow": ["l4", "a10g"]}, workload={"concurrentUsers": 5})
+    at_once = {"replan": {"graceMinutes": 0}}
+    place.apply("chat", hardware={"allow": ["l4", "a10g"]}, workload={"concurrentUsers": 5}, **at_once)
     status = place.wait("chat", "Ready")
     gpu = status["plan"]["gpu"]
     nodes.delete(place.api, [gpu])
@@ -160,7 +161,7 @@ def test_a_node_that_goes_away_takes_the_plan_to_other_gpus(place: Place) -> Non
         return bool(now["plan"]["gpu"] != gpu and place.condition("chat", "Ready")["status"] == "True")
 
     eventually(moved, "the other node is used")
-    assert place.status("chat")["history"][0]["trigger"] == "the plan before could not be had any more"
+    assert place.status("chat")["history"][0]["trigger"] == "its GPUs were gone for 0 minutes"
 
 
 def test_a_cordon_keeps_newcomers_off_and_those_who_run_where_they_are(place: Place) -> None:

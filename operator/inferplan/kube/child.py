@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from inferplan.api.v1alpha1 import GROUP
 from inferplan.kube.client import FIELD_MANAGER, Body
 from inferplan.kube.inbox import Key
 from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, Kind
 from inferplan.render.context import ROLLOUT, SCENARIO_LABEL
+
+TEMPLATE = f"{GROUP}/pod-template"
+"""Annotation of a Deployment: the pod template as it was applied, and for which plan."""
 
 
 class ChildName(NamedTuple):
@@ -50,6 +54,8 @@ class Child:
     rollout: str = ""
     strategy: dict[str, Any] | None = None
     """How a Deployment was last told to roll out, in words and in fields."""
+    template: str = ""
+    """The pod template as we applied it; empty where somebody else has written it."""
 
     @property
     def key(self) -> Key:
@@ -87,7 +93,13 @@ def read_child(kind: Kind, body: Body) -> Child:
         owned_fields=fields,
         rollout=(metadata.get("annotations") or {}).get(ROLLOUT, ""),
         strategy=(body.get("spec") or {}).get("strategy") if kind is DEPLOYMENT else None,
+        template=(metadata.get("annotations") or {}).get(TEMPLATE, "") if _owns_template(fields) else "",
     )
+
+
+def _owns_template(fields: Body | None) -> bool:
+    metadata: Body = (fields or {}).get("f:metadata") or {}
+    return f"f:{TEMPLATE}" in (metadata.get("f:annotations") or {})
 
 
 def _true_conditions(body: Body) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Which plan holds, and whether it is put to work.
 
-A plan that stands stays: it gives way to a new spec, to the loss of its GPUs, and to a saving that is large enough,
-lasts long enough and pays for the move. Nothing else moves a running workload.
+A plan that stands stays: it gives way to a new spec, to the loss of its GPUs once that has lasted, to a saving that is
+large enough, lasts long enough and pays for the move, and, where a person approves plans, to one that was approved.
+Nothing else moves a running workload.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from inferplan.api.v1alpha1.operation import Replan, ReplanPolicy
 from inferplan.domain.operation import DeployPolicy
 from inferplan.domain.plan import Outcome, Plan
 from inferplan.domain.reasons import ReasonCode
-from inferplan.domain.scenario import Budget, Enforcement
+from inferplan.domain.scenario import Budget, Enforcement, HardwareSource
 from inferplan.kube.planning import Planned
 from inferplan.kube.prices import ASSUMED_STALE_AFTER_DAYS, STAND_IN
 from inferplan.kube.view import APPROVED, View, moment
@@ -47,7 +48,9 @@ class Choice:
     trigger
         What led to another plan than before; empty if it is the same.
     better
-        What another plan would save [percent]; 0 if there is none worth a move.
+        What speaks for another plan, in words; empty if nothing does.
+    room_gone
+        The cluster has no place for the plan that stands and was put to work, and its pods do not run.
     look_again_s
         When a better plan will have been better for long enough [s].
     stop
@@ -60,6 +63,7 @@ class Choice:
     trigger: str = ""
     saved_usd_per_hour: Decimal | None = None
     better: str = ""
+    room_gone: bool = False
     look_again_s: float | None = None
     stop: Stop | None = None
     refusals: tuple[str, ...] = ()
@@ -85,11 +89,14 @@ def choose(view: View, *, fits: bool) -> Choice:
     if planned is None or resource is None:
         return Choice()
     replan = resource.spec.replan
-    better, look_again_s, switch = _better(view, planned, replan)
-    outcome = planned.fresh if planned.held is None or switch else planned.held
+    lost = _lost(view, planned, replan)
+    offer = lost or _better(view, planned, replan)
+    if resource.spec.deploy.policy is DeployPolicy.MANUAL and view.applied:
+        offer = _for_approval(view, planned, offer)
+    outcome = planned.fresh if planned.held is None or offer.take else planned.held
     plan = outcome.chosen
     if plan is None:
-        return Choice(outcome)
+        return Choice(outcome, room_gone=lost is not None)
     budget = planned.scenario.budget
     over = any(miss.code is ReasonCode.OVER_BUDGET for miss in plan.misses)
     unknown = any(place.source.startswith(STAND_IN) for place in plan.cost.placements)
@@ -111,10 +118,11 @@ def choose(view: View, *, fits: bool) -> Choice:
     changed = plan.hash != view.previous.plan.get("hash")
     return Choice(
         outcome=outcome,
-        trigger=_trigger(view, switch=switch) if changed else "",
-        saved_usd_per_hour=planned.saving_usd_per_hour if changed and switch else None,
-        better="" if switch else better,
-        look_again_s=None if switch else look_again_s,
+        trigger=_trigger(view, offer) if changed else "",
+        saved_usd_per_hour=planned.saving_usd_per_hour if changed and offer.take and lost is None else None,
+        better="" if offer.take else offer.text,
+        room_gone=lost is not None and not offer.take,
+        look_again_s=None if offer.take else offer.look_again_s,
         stop=stop,
         over_budget=over,
         price_unknown=unknown,
@@ -137,12 +145,12 @@ def _approved(view: View, plan: Plan) -> bool:
     return standing is not None and standing.hash == plan.hash and view.previous.is_true("PlanApproved")
 
 
-def _trigger(view: View, *, switch: bool) -> str:
+def _trigger(view: View, offer: _Offer) -> str:
     if not view.previous.plan:
         return "first plan"
     if view.is_new_spec:
         return "the spec changed"
-    return "a lasting saving" if switch else "the plan before could not be had any more"
+    return offer.trigger if offer.take else "the plan before could not be had any more"
 
 
 def _stale(plan: Plan, now: dt.datetime) -> bool:
@@ -151,26 +159,81 @@ def _stale(plan: Plan, now: dt.datetime) -> bool:
     return day is not None and now.date() - day.date() > dt.timedelta(days=ASSUMED_STALE_AFTER_DAYS)
 
 
-def _better(view: View, planned: Planned, replan: Replan) -> tuple[str, float | None, bool]:
+@dataclass(frozen=True, slots=True)
+class _Offer:
+    """Another plan than the one that stands, and whether it takes its place now.
+
+    Parameters
+    ----------
+    text
+        What speaks for it; empty if there is none.
+    look_again_s
+        When it may take its place [s]; None if time alone changes nothing.
+    """
+
+    text: str = ""
+    trigger: str = ""
+    take: bool = False
+    look_again_s: float | None = None
+
+
+def _lost(view: View, planned: Planned, replan: Replan) -> _Offer | None:
+    """Say what becomes of a plan whose GPUs are gone; None if they are not.
+
+    Where nothing else can be had in the cluster it stays, and its pods wait for their GPUs.
+    """
+    if not view.applied or view.has_room or planned.held is None:
+        return None
+    fresh = planned.fresh.chosen
+    if fresh is None or fresh.source == HardwareSource.MARKET:
+        return _Offer()
+    grace = dt.timedelta(minutes=replan.grace_minutes)
+    rest = grace - _lasts(view, "CapacityAvailable", "False")
+    text = f"{fresh.configuration.title} can be had"
+    trigger = f"its GPUs were gone for {replan.grace_minutes} minutes"
+    if rest <= dt.timedelta(0):
+        return _Offer(text, trigger, take=True)
+    return _Offer(text, trigger, look_again_s=rest.total_seconds())
+
+
+def _lasts(view: View, kind: str, status: str) -> dt.timedelta:
+    """Tell for how long a condition has had a status."""
+    found = view.previous.condition(kind)
+    since = moment(found.since) if found is not None and found.status == status else None
+    return dt.timedelta(0) if since is None else view.now - since
+
+
+def _for_approval(view: View, planned: Planned, offer: _Offer) -> _Offer:
+    """Leave it to a person whether another plan takes the place of one that runs."""
+    fresh = planned.fresh.chosen
+    if fresh is None or planned.held is None:
+        return offer
+    if view.annotations.get(APPROVED, "") == fresh.hash:
+        return _Offer(offer.text, "another plan was approved", take=True)
+    if not offer.text:
+        return offer
+    return _Offer(f"{offer.text}; approve it with the annotation {APPROVED}={fresh.hash}")
+
+
+def _better(view: View, planned: Planned, replan: Replan) -> _Offer:
     """Say what another plan would save, when to look again, and whether to move now."""
     fresh, standing = planned.fresh.chosen, view.standing
     held = None if planned.held is None else planned.held.chosen
     if fresh is None or held is None or standing is None or standing.deploys_the_same_as(fresh):
-        return "", None, False
+        return _Offer()
     saving = planned.saving_usd_per_hour
     before = held.cost.per_hour
     move = ASSUMED_MOVE_HOURS * (before + fresh.cost.per_hour)
     enough = before > 0 and saving * 100 >= replan.minimum_savings_percent * before
     if saving <= 0 or not enough or saving * replan.horizon_hours <= move or _stale(fresh, view.now):
-        return "", None, False
+        return _Offer()
+    if view.applied and held.source != HardwareSource.MARKET and fresh.source == HardwareSource.MARKET:
+        return _Offer()  # what runs in the cluster does not give way to what cannot
     percent = int(saving * 100 / before)
     better = f"{fresh.configuration.title} would save {dollars(saving)}/h ({percent} %)"
     if replan.policy is ReplanPolicy.NEVER:
-        return better, None, False
-    outdated = view.previous.condition("PlanOutdated")
-    since = moment(outdated.since) if outdated is not None and outdated.status == "True" else None
-    lasts = dt.timedelta(minutes=replan.persistence_minutes)
-    waited = dt.timedelta(0) if since is None else view.now - since
-    if waited >= lasts:
-        return better, None, True
-    return better, (lasts - waited).total_seconds(), False
+        return _Offer(better)
+    rest = dt.timedelta(minutes=replan.persistence_minutes) - _lasts(view, "PlanOutdated", "True")
+    if rest <= dt.timedelta(0):
+        return _Offer(better, "a lasting saving", take=True)
+    return _Offer(better, look_again_s=rest.total_seconds())

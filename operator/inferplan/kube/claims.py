@@ -17,7 +17,8 @@ from inferplan.kube.inbox import Key
 Rank = tuple[int, str, Key]
 """Sorts before: higher priority, then older, then by name."""
 
-CORDONED = "cordoned"
+Kind = tuple[str, str, str, str]
+"""Kind of machine: provider, region, instance type, terms."""
 
 
 def rank(key: Key, priority: int, created: str) -> Rank:
@@ -46,7 +47,7 @@ class Claim:
     gpu: str
     slot_gpus: int
     slots: int
-    kinds: frozenset[tuple[str, str, str, str]]
+    kinds: frozenset[Kind]
 
     @property
     def key(self) -> Key:
@@ -89,6 +90,8 @@ class Seen:
 
     inventory: Inventory
     held: tuple[Held, ...]
+    mine: Mapping[str, int]
+    """GPUs that its own pods hold, by node."""
 
     @property
     def left_out(self) -> tuple[str, ...]:
@@ -138,18 +141,24 @@ def seen_by(
     return Seen(
         replace(inventory, nodes=tuple(nodes)),
         tuple(Held(gpu, gpus, by) for (gpu, by), gpus in sorted(held.items())),
+        pods.get(key, {}),
     )
 
 
 def _mine_is_free(node: GpuNode, mine: int) -> GpuNode:
-    """Give a scenario back what its own pods hold; a cordon does not drive running pods away."""
+    """Give a scenario back what its own pods hold.
+
+    A pod that is on a node has its GPUs: a cordon, a kubelet that is silent or a device plugin that restarts does not
+    drive it away. Nothing else of such a node is to be had.
+    """
     if not mine:
         return node
     if node.usable:
         return replace(node, gpus_requested=max(0, node.gpus_requested - mine))
-    if node.reason == CORDONED:
-        return replace(node, usable=True, reason="", gpus_requested=max(0, node.gpus_allocatable - mine))
-    return node
+    if node.divided or node.gpu is None:
+        return node
+    gpus = max(node.gpus_allocatable, mine)
+    return replace(node, usable=True, reason="", gpus_allocatable=gpus, gpus_requested=gpus - mine)
 
 
 def _reserve(nodes: Sequence[GpuNode], claim: Claim, gpus: int) -> tuple[list[GpuNode], int]:
@@ -166,7 +175,7 @@ def _reserve(nodes: Sequence[GpuNode], claim: Claim, gpus: int) -> tuple[list[Gp
     return result, reserved
 
 
-def kind_of(node: GpuNode) -> tuple[str, str, str, str]:
+def kind_of(node: GpuNode) -> Kind:
     """Name the kind of machine that a node is, as placements do: provider, region, instance type, terms."""
     return node.provider, node.region, node.machine, node.terms.value
 

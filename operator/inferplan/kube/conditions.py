@@ -198,11 +198,23 @@ def within_budget(facts: Facts) -> State:
     return State(TRUE, "Within", "the plan keeps the budget")
 
 
+def capacity_available(facts: Facts) -> State:
+    """Whether the GPUs of what was put to work are there: its pods run, or could be placed."""
+    if facts.plan is None or not facts.deploys:
+        return State(UNKNOWN, "NotDeployed", "nothing is deployed")
+    if facts.choice.room_gone:
+        chosen = facts.plan.configuration
+        lasting = " and takes its place if this lasts" if facts.choice.look_again_s is not None else ""
+        then = f"{facts.choice.better}{lasting}" if facts.choice.better else "the plan waits for them"
+        return State(FALSE, "Gone", f"the cluster has no room for {chosen.gpus}x {chosen.gpu.name}; {then}")
+    return State(TRUE, "Present", "its pods run, or can be placed")
+
+
 def plan_outdated(facts: Facts) -> State:
     """Whether another plan would now be chosen, but the one that stands is kept for the time being."""
     if facts.plan is None:
         return State(FALSE, "NoPlan", "there is no plan")
-    if facts.choice.better:
+    if facts.choice.better and not facts.choice.room_gone:
         return State(TRUE, "CheaperPlan", facts.choice.better)
     return State(FALSE, "UpToDate", "no other plan is worth a move")
 
@@ -281,6 +293,7 @@ RULES: tuple[tuple[str, Rule], ...] = (
     ("PlanApproved", plan_approved),
     ("WorkloadAvailable", workload_available),
     ("WithinBudget", within_budget),
+    ("CapacityAvailable", capacity_available),
     ("PlanOutdated", plan_outdated),
 )
 """Every condition, in the order in which they are written."""

@@ -17,125 +17,38 @@ from inferplan.api.resolve import Resolved
 from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import Inventory
 from inferplan.domain.errors import InputError
-from inferplan.domain.model import Dtype, Quantization
 from inferplan.domain.plan import Outcome, Plan
-from inferplan.domain.scenario import HardwareSource, Pin, Scenario
+from inferplan.domain.scenario import HardwareSource, Scenario
 from inferplan.kube import heap, metrics
 from inferplan.kube.claims import kind_of
-from inferplan.kube.client import Body
+from inferplan.kube.standing import Standing
 from inferplan.pipeline import run
 from inferplan.planner import Planner
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """The plan that stands, by what names it in a status."""
-
-    hash: str
-    model: str
-    repository: str
-    quantization: str
-    method: str
-    engine: str
-    gpu: str
-    tensor_parallel: int
-    pipeline_parallel: int
-    replicas: int
-    max_num_seqs: int
-    max_num_batched_tokens: int
-    max_model_len: int
-    kv_cache_type: str
-    kinds: frozenset[tuple[str, str, str, str]]
-    """Machines that it stands on: provider, region, instance type, terms."""
-
-    @classmethod
-    def of(cls, plan: Plan) -> Standing:
-        """Name a plan."""
-        chosen = plan.configuration
-        return cls(
-            hash=plan.hash,
-            model=chosen.model.id,
-            repository=chosen.checkpoint.repository,
-            quantization=chosen.checkpoint.quantization.value,
-            method=chosen.method.id,
-            engine=chosen.engine.name,
-            gpu=chosen.gpu.id,
-            tensor_parallel=chosen.tp_size,
-            pipeline_parallel=chosen.pp_size,
-            replicas=chosen.replicas,
-            max_num_seqs=chosen.max_num_seqs,
-            max_num_batched_tokens=chosen.max_num_batched_tokens,
-            max_model_len=chosen.max_model_len,
-            kv_cache_type=chosen.kv_dtype.value,
-            kinds=frozenset(
-                (place.provider, place.region, place.instance_type, place.terms.value) for place in plan.cost.placements
-            ),
-        )
-
-    @classmethod
-    def read(cls, plan: Body) -> Standing | None:
-        """Read it from a status; None if another version has written it otherwise."""
-        try:
-            return cls(
-                hash=str(plan["hash"]),
-                model=str(plan["model"]),
-                repository=str(plan["repository"]),
-                quantization=str(plan["quantization"]),
-                method=str(plan["method"]),
-                engine=str(plan["engine"]),
-                gpu=str(plan["gpu"]),
-                tensor_parallel=int(plan["tensorParallel"]),
-                pipeline_parallel=int(plan["pipelineParallel"]),
-                replicas=int(plan["replicas"]),
-                max_num_seqs=int(plan["maxNumSeqs"]),
-                max_num_batched_tokens=int(plan["maxNumBatchedTokens"]),
-                max_model_len=int(plan["maxModelLen"]),
-                kv_cache_type=str(plan["kvCacheType"]),
-                kinds=frozenset(
-                    (str(one["provider"]), str(one["region"]), str(one["instanceType"]), str(one["terms"]))
-                    for one in plan["cost"]["placements"]
-                ),
-            )
-        except (KeyError, TypeError, ValueError):
-            return None
-
-    def deploys_the_same_as(self, plan: Plan) -> bool:
-        """Tell whether a plan is this one, wherever it is placed."""
-        return replace(Standing.of(plan), hash=self.hash, kinds=self.kinds) == self
-
-    def pin(self, asked: Pin | None) -> Pin | None:
-        """Ask for exactly this, started as the scenario's own pin says; None if a name means nothing any more."""
-        if self.quantization not in set(Quantization) or self.kv_cache_type not in set(Dtype):
-            return None
-        return replace(
-            asked or Pin(),
-            model=self.model,
-            quantization=Quantization(self.quantization),
-            gpu=self.gpu,
-            gpus_per_replica=self.tensor_parallel * self.pipeline_parallel,
-            replicas=self.replicas,
-            max_num_seqs=self.max_num_seqs,
-            max_model_len=self.max_model_len,
-            engine=self.engine.casefold(),
-            kv_dtype=Dtype(self.kv_cache_type),
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class Question:
-    """Everything that an answer depends on."""
+    """Everything that an answer depends on.
+
+    Parameters
+    ----------
+    applied
+        The standing plan was put to work: then it is kept as it stands, whatever its machines do at this moment.
+    """
 
     scenario: Scenario
     inventory: Inventory | None
     catalog_digest: str
     standing: Standing | None
+    applied: bool = False
 
     def is_answered_by(self, asked: Question, found: Planned) -> bool:
         """Tell whether an answer to another question is one to this: also when its own plan is what stands now."""
-        same = replace(asked, standing=self.standing) == self
+        same = replace(asked, standing=self.standing, applied=self.applied) == self
         best = found.fresh.chosen
         adopted = self.standing is not None and best is not None and best.hash == self.standing.hash
-        return same and (asked.standing == self.standing or (adopted and found.held is None))
+        as_before = (asked.standing, asked.applied) == (self.standing, self.applied)
+        return same and (as_before or (adopted and found.held is None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +118,8 @@ class Planning:
         resolved: ResolvedScenario,
         inventory: Inventory | None,
         standing: Standing | None,
+        *,
+        applied: bool = False,
     ) -> Planned:
         """Plan a scenario, or return what was found for the very same question before.
 
@@ -214,9 +129,11 @@ class Planning:
             What the scenario may plan on; None if the cluster has no GPU.
         standing
             The plan that stands.
+        applied
+            It was put to work.
         """
         scenario, used = on_cluster_or_market(resolved.scenario, inventory)
-        question = Question(scenario, used, self.catalog.digest, standing)
+        question = Question(scenario, used, self.catalog.digest, standing, applied)
         known = self._answers.get(key)
         if known is not None and question.is_answered_by(*known):
             return known[1]
@@ -266,16 +183,22 @@ def _all_free(inventory: Inventory) -> Inventory:
 def _as_it_is_now(planner: Planner, catalog: Catalog, question: Question, standing: Standing) -> Plan | None:
     """Evaluate the standing plan on the machines that it stands on; None if it cannot be had there any more.
 
-    Pods ask for what they ask for because of these machines: others that are cheaper are no reason to start anew.
+    Pods ask for what they ask for because of these machines: others that are cheaper are no reason to start anew. A
+    plan that was put to work is evaluated as if they were there: that they are gone for a moment changes nothing, and
+    whether it is more than a moment is decided elsewhere.
     """
     pin = standing.pin(question.scenario.pin)
     if pin is None or not standing.kinds:
         return None
     hardware, inventory = question.scenario.hardware, question.inventory
-    if inventory is not None:
+    if question.applied and standing.source == HardwareSource.CLUSTER:
+        hardware, inventory = replace(hardware, source=HardwareSource.CLUSTER), standing.machines(inventory)
+    elif question.applied and standing.source == HardwareSource.MARKET:
+        hardware, inventory = replace(hardware, source=HardwareSource.MARKET), None
+    elif inventory is not None:
         nodes = tuple(node for node in inventory.nodes if kind_of(node) in standing.kinds)
         inventory = replace(inventory, nodes=nodes)
-    elif hardware.source is HardwareSource.MARKET:
+    if inventory is None and hardware.source is HardwareSource.MARKET:
         providers, regions, _, _ = (tuple(sorted(set(names))) for names in zip(*standing.kinds, strict=True))
         hardware = replace(hardware, providers=providers, regions=regions)
     pinned = replace(question.scenario, pin=pin, growth_factors=(), hardware=hardware)

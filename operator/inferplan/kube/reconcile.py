@@ -24,6 +24,7 @@ from inferplan.domain.cluster import Inventory
 from inferplan.domain.errors import InputError, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.plan import Plan
+from inferplan.domain.scenario import Scenario
 from inferplan.kube import metrics
 from inferplan.kube.apply import Applier, NameTakenError
 from inferplan.kube.choice import Choice, Stop, choose
@@ -35,6 +36,7 @@ from inferplan.kube.events import Happening, happenings, tell
 from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import SCENARIO
 from inferplan.kube.planning import Planning
+from inferplan.kube.pod_template import as_put_to_work
 from inferplan.kube.pools import karpenter_pools, with_pools
 from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
 from inferplan.kube.status import changes, defect_status, make_status, paused_status
@@ -181,7 +183,11 @@ class Reconciler:
         try:
             read = self._read(body)
             planned = await self._planning.plan(
-                seen.key, read.resolved, cluster.inventory if has_gpus else None, seen.standing
+                seen.key,
+                read.resolved,
+                cluster.inventory if has_gpus else None,
+                seen.standing,
+                applied=seen.applied,
             )
         except InputError as error:
             seen = replace(seen, faults=tuple(str(fault) for fault in error.faults))
@@ -192,6 +198,7 @@ class Reconciler:
             planned=planned,
             held=cluster.held,
             has_gpus=has_gpus,
+            has_room=_has_room(seen, cluster, read.resolved.scenario),
             left_out=cluster.left_out,
             inventory_faults=self._world.faults(),
             price_faults=self._book.faults,
@@ -201,7 +208,9 @@ class Reconciler:
         wanted: Sequence[Manifest] | None = None
         if choice.outcome is not None and choice.plan is not None and choice.stop is None:
             try:
-                wanted = manifests(choice.outcome, to_deploy(read.resource), inventory=cluster.inventory)
+                written = manifests(choice.outcome, to_deploy(read.resource), inventory=cluster.inventory)
+                children = self._world.children(seen.key, seen.uid)
+                wanted = as_put_to_work(written, children, choice.plan.hash, seen.generation)
             except UnrenderableError as error:
                 refusals = tuple(str(fault) for fault in error.faults)
                 choice = replace(choice, stop=Stop.UNRENDERABLE, refusals=refusals)
@@ -334,6 +343,14 @@ def urgency(world: World) -> Callable[[Key], tuple[bool, Rank]]:
         return status.get("observedGeneration") == body["metadata"].get("generation"), rank_of(body)
 
     return of
+
+
+def _has_room(seen: View, cluster: Seen, scenario: Scenario) -> bool:
+    """Tell whether the plan that stands runs, or could be placed."""
+    standing = seen.standing
+    if standing is None:
+        return True
+    return standing.has_room(cluster.inventory, cluster.mine, scenario.hardware.tolerations)
 
 
 def _fits(plan: Plan | None, inventory: Inventory) -> bool:

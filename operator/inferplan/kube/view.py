@@ -12,7 +12,8 @@ from inferplan.api.v1alpha1.status import NEVER_OBSERVED
 from inferplan.kube.claims import Held
 from inferplan.kube.client import Body
 from inferplan.kube.inbox import Key
-from inferplan.kube.planning import Planned, Standing
+from inferplan.kube.planning import Planned
+from inferplan.kube.standing import Standing
 
 APPROVED = "inferplan.dev/approved-plan"
 PAUSED = "inferplan.dev/paused"
@@ -115,6 +116,8 @@ class View:
         Why its spec cannot be planned; then there is no ``resource`` and nothing is planned.
     held
         GPUs of the cluster that others hold.
+    has_room
+        The pods of the standing plan run, or could be placed.
     left_out
         Why nodes with GPUs cannot be planned on.
     inventory_faults, price_faults
@@ -136,6 +139,7 @@ class View:
     planned: Planned | None = None
     held: tuple[Held, ...] = ()
     has_gpus: bool = True
+    has_room: bool = True
     left_out: tuple[str, ...] = ()
     inventory_faults: tuple[str, ...] = ()
     price_faults: tuple[str, ...] = ()
@@ -155,6 +159,11 @@ class View:
     def standing(self) -> Standing | None:
         """The plan that stands for this spec."""
         return None if self.is_new_spec else self.previous.standing
+
+    @property
+    def applied(self) -> bool:
+        """Whether the plan that stands was put to work."""
+        return self.standing is not None and self.previous.is_true("PlanApproved")
 
 
 def view(body: Body, now: dt.datetime) -> View:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.hardware import Terms
 from inferplan.kube.claims import Claim, Held, Rank, claim_of, rank, seen_by
@@ -85,8 +87,16 @@ def test_a_cordon_leaves_me_where_i_am_and_nobody_else() -> None:
     assert free(node, pods=mine, who=me("other")) == 0
 
 
-def test_a_node_that_is_not_ready_is_no_place_even_for_me() -> None:
-    node = make_node(usable=False, reason="not ready", gpus_requested=2)
+@pytest.mark.parametrize("reason", ["not ready", "offers no GPU: is the device plugin running?"])
+def test_what_my_pods_hold_is_mine_whatever_becomes_of_the_node(reason: str) -> None:
+    node = make_node(usable=False, reason=reason, gpus_requested=2, gpus_allocatable=4 if reason == "not ready" else 0)
+    mine = {Key("ns", "me"): 2}
+    assert free(node, pods=mine) == 2
+    assert free(node, pods=mine, who=me("other")) == 0
+
+
+def test_what_is_divided_is_no_place_even_for_me() -> None:
+    node = make_node(usable=False, reason="divided by MIG", divided=True, gpus_requested=2)
     assert free(node, pods={Key("ns", "me"): 2}) == 0
 
 

@@ -21,7 +21,7 @@ from inferplan.kube.conditions import RULES, conditions
 from inferplan.kube.events import happenings
 from inferplan.kube.prices import STAND_IN
 from inferplan.kube.status import changes, defect_status, paused_status
-from inferplan.kube.view import Problem, timestamp, view
+from inferplan.kube.view import APPROVED, Problem, View, timestamp, view
 from inferplan.kube.work import Work
 from tests.unit.api.outcomes import make_cost, make_infeasible_outcome, make_outcome, make_plan
 from tests.unit.kube.test_work import NAME, child
@@ -100,6 +100,61 @@ def test_a_stale_price_moves_nothing() -> None:
     later = NOW + dt.timedelta(days=365)
     body = standing(replan={"persistenceMinutes": 0})
     assert choose(make_view(body, CHEAPER, PLAN, now=later), fits=False).plan == PLAN
+
+
+# ── GPUs that are gone ───────────────────────────────────────────────────────────────────────────────────────
+
+
+def lost(body: Body, fresh: Plan | None = CHEAPER, minutes: float = 0) -> View:
+    return make_view(body, fresh, PLAN, now=NOW + dt.timedelta(minutes=minutes), has_room=False)
+
+
+def test_a_plan_gives_way_only_once_its_gpus_have_been_gone_for_longer_than_an_upgrade_takes() -> None:
+    body = standing()
+    first = choose(lost(body), fits=False)
+    assert (first.plan, first.room_gone, first.look_again_s) == (PLAN, True, 600.0)
+    body["status"] = status_after(lost(body), DONE)
+    assert conditions_of(body["status"])["CapacityAvailable"] == ("False", "Gone")
+    assert conditions_of(body["status"])["PlanOutdated"] == ("False", "UpToDate")
+    assert body["status"]["plan"]["hash"] == PLAN.hash
+    assert choose(lost(body, minutes=9.9), fits=False).plan == PLAN
+    last = choose(lost(body, minutes=10), fits=False)
+    assert (last.plan, last.trigger, last.saved_usd_per_hour) == (CHEAPER, "its GPUs were gone for 10 minutes", None)
+
+
+def test_gpus_that_come_back_begin_the_time_anew() -> None:
+    body = standing()
+    body["status"] = status_after(lost(body), DONE)
+    body["status"] = status_after(make_view(body, PLAN, now=NOW + dt.timedelta(minutes=5)), DONE)
+    assert conditions_of(body["status"])["CapacityAvailable"] == ("True", "Present")
+    assert choose(lost(body, minutes=11), fits=False).plan == PLAN
+
+
+@pytest.mark.parametrize("fresh", [None, replace(CHEAPER, source="Market")], ids=["nothing", "the market"])
+def test_a_plan_whose_gpus_are_gone_waits_for_them_where_the_cluster_has_no_others(fresh: Plan | None) -> None:
+    body = standing()
+    outcome = None if fresh is not None else make_infeasible_outcome()
+    before = make_view(body, fresh, PLAN, has_room=False, outcome=outcome)
+    body["status"] = status_after(before, DONE)
+    after = make_view(body, fresh, PLAN, has_room=False, outcome=outcome, now=NOW + dt.timedelta(days=1))
+    found = choose(after, fits=False)
+    assert (found.plan, found.trigger, found.stop) == (PLAN, "", None)
+    assert "waits for them" in next(
+        one["message"] for one in status_after(after, DONE)["conditions"] if one["type"] == "CapacityAvailable"
+    )
+
+
+def test_where_a_person_approves_plans_none_takes_the_place_of_another_by_itself() -> None:
+    approved: dict[str, Any] = {"annotations": {APPROVED: PLAN.hash}, "deploy": {"policy": "Manual"}}
+    body = standing(replan={"persistenceMinutes": 0}, **approved)
+    body["status"] = status_after(lost(body), DONE)
+    for seen in (lost(body, minutes=100), make_view(body, CHEAPER, PLAN)):
+        found = choose(seen, fits=False)
+        assert (found.plan, found.stop) == (PLAN, None)
+        assert f"{APPROVED}={CHEAPER.hash}" in found.better
+    body["metadata"]["annotations"] = {APPROVED: CHEAPER.hash}
+    found = choose(make_view(body, CHEAPER, PLAN), fits=False)
+    assert (found.plan, found.stop, found.trigger) == (CHEAPER, None, "another plan was approved")
 
 
 # ── whether it is put to work ────────────────────────────────────────────────────────────────────────────────

@@ -20,7 +20,8 @@ from inferplan.domain.catalog import Catalog
 from inferplan.domain.cluster import GpuNode, Inventory
 from inferplan.domain.scenario import HardwareSource
 from inferplan.kube import planning
-from inferplan.kube.planning import Planned, Planning, Standing, on_cluster_or_market
+from inferplan.kube.planning import Planned, Planning, on_cluster_or_market
+from inferplan.kube.standing import Standing
 from tests.unit.kube.test_claims import make_node
 from tests.unit.kube.views import make_body
 
@@ -46,13 +47,20 @@ def cluster(*nodes: GpuNode) -> Inventory:
 
 def l4(name: str, **overrides: Any) -> GpuNode:
     price = {"price_usd_per_hour": Decimal("0.80"), "price_source": "list", "price_as_of": "2026-07-20"}
-    return make_node(name, gpus_allocatable=1, **({"instance_type": "g6.xlarge"} | price | overrides))
+    return make_node(name, **({"instance_type": "g6.xlarge", "gpus_allocatable": 1} | price | overrides))
 
 
-def ask(planner: Planning, inventory: Inventory | None, standing: Standing | None = None, **spec: Any) -> Planned:
+def ask(
+    planner: Planning,
+    inventory: Inventory | None,
+    standing: Standing | None = None,
+    *,
+    applied: bool = False,
+    **spec: Any,
+) -> Planned:
     resource = read_resource(make_body(**(spec or L4)))
     resolved = to_scenario(resource, planner.catalog)
-    return asyncio.run(planner.plan("key", resolved, inventory, standing))
+    return asyncio.run(planner.plan("key", resolved, inventory, standing, applied=applied))
 
 
 def standing_after(found: Planned) -> Standing:
@@ -140,3 +148,38 @@ def test_a_machine_of_ones_own_that_is_replaced_by_its_equal_gives_the_same_hash
         assert [place.instance_type for place in found.fresh.chosen.cost.placements] == ["l4"]
         hashes.add(found.fresh.chosen.hash)
     assert len(hashes) == 1
+
+
+# ── what was put to work ─────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "now",
+    [
+        None,
+        cluster(l4("a", usable=False, reason="not ready")),
+        cluster(l4("b", instance_type="g6.2xlarge")),
+        cluster(l4("a", gpu=None, usable=False, reason="unknown GPU")),
+        cluster(l4("a", gpus_allocatable=0, usable=False, reason="offers no GPU")),
+    ],
+    ids=["no GPUs", "not ready", "another kind", "without its label", "no devices"],
+)
+def test_what_was_put_to_work_is_kept_whatever_its_machines_do_now(planner: Planning, now: Inventory | None) -> None:
+    first = ask(planner, cluster(l4("a")))
+    assert first.fresh.chosen is not None
+    found = ask(planner, now, standing_after(first), applied=True)
+    assert found.held is not None
+    assert found.held.chosen is not None
+    kept, before = found.held.chosen, first.fresh.chosen
+    assert (kept.hash, kept.source, kept.cost) == (before.hash, "Cluster", before.cost)
+    assert (kept.configuration, kept.estimate) == (before.configuration, before.estimate)
+
+
+def test_what_was_put_to_work_has_the_price_of_now(planner: Planning) -> None:
+    stands = standing_after(ask(planner, cluster(l4("a"))))
+    dearer = l4("a", price_usd_per_hour=Decimal("0.90"), usable=False, reason="not ready")
+    elsewhere = l4("b", instance_type="g6.2xlarge")
+    found = ask(planner, cluster(dearer, elsewhere), stands, applied=True)
+    assert found.held is not None
+    assert found.held.chosen is not None
+    assert found.held.chosen.cost.per_hour == Decimal("0.90")

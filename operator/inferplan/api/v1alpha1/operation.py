@@ -167,7 +167,7 @@ class Autoscaling(SpecModel):
 
 
 class Replan(SpecModel):
-    """When a running plan gives way to a cheaper one. Changes of the spec are always followed."""
+    """When a running plan gives way to another. Changes of the spec are always followed."""
 
     policy: Relaxed[ReplanPolicy] = Field(default=ReplanPolicy.ON_SAVINGS, description="Never or OnSavings.")
     minimum_savings_percent: Percent = Field(
@@ -178,6 +178,11 @@ class Replan(SpecModel):
     )
     persistence_minutes: Annotated[int, Field(ge=0, le=10_080)] = Field(
         default=60, description="How long the better plan must have been better [min]."
+    )
+    grace_minutes: Annotated[int, Field(ge=0, le=10_080)] = Field(
+        default=10,
+        description="How long the GPUs of a running plan may be gone before another plan takes its place [min]: longer"
+        " than a reboot, or an upgrade of the device plugin.",
     )
 
 
