@@ -28,10 +28,9 @@ ENDS_REMEMBERED = 1000
 STEADY_S = 10.0
 """A watch that has lasted so long was no failure: the next one is begun at once [s]."""
 
-_FAILURES = (
-    *(ApiError, aiohttp.ClientError, OSError, TimeoutError),
-    *(ValueError, LookupError, TypeError, AttributeError),  # whatever answers is no API server
-)
+_ODD = (LookupError, TypeError, AttributeError)
+"""Whatever answers is no API server, or the defect is ours."""
+_FAILURES = (ApiError, aiohttp.ClientError, OSError, TimeoutError, ValueError, *_ODD)
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +76,7 @@ class Reflector(Generic[Key, Value]):
         self._uids: dict[Key, str] = {}
         self._in_step = 0
         """Version up to which lists and watches have told everything."""
+        self._listing = False
         self._meanwhile: set[str] = set()
         """Objects of which others have told since the list was asked for: it may be older than that."""
         self._good_at = clock()
@@ -90,7 +90,7 @@ class Reflector(Generic[Key, Value]):
         while True:
             since, error = version, None
             try:
-                since = version or await self._list()
+                since = version or await self._list_anew()
                 version = await self._watch(since)
             except _FAILURES as caught:
                 version, error = "", caught
@@ -128,7 +128,7 @@ class Reflector(Generic[Key, Value]):
         else:
             message = f"{type(error).__name__}: {error}"
         if not self.fault:
-            logger.warning("cannot watch %s: %s", self.path, message)
+            logger.warning("cannot watch %s: %s", self.path, message, exc_info=isinstance(error, _ODD))
         self.fault = message
 
     def _recovered(self) -> None:
@@ -136,9 +136,16 @@ class Reflector(Generic[Key, Value]):
             logger.info("watching %s again", self.path)
         self.fault = ""
 
+    async def _list_anew(self) -> str:
+        self._listing = True
+        try:
+            return await self._list()
+        finally:
+            self._listing = False
+            self._meanwhile.clear()
+
     async def _list(self) -> str:
         """List everything; what was known before and is not listed is gone."""
-        self._meanwhile = set()
         listed: set[str] = set()
         version = ""
         async for items, page_version in self._client.pages(self.path, self._query):
@@ -154,7 +161,7 @@ class Reflector(Generic[Key, Value]):
         for uid, known in [one for one in self._versions.items() if one[0] not in listed]:
             if uid not in self._meanwhile or 0 < known <= of_list:
                 self._end(uid, max(known, of_list))
-        self._in_step, self._meanwhile = of_list, set()
+        self._in_step = of_list
         self._good_at = self._clock()
         self._recovered()
         self.listed.set()
@@ -185,13 +192,17 @@ class Reflector(Generic[Key, Value]):
         uid, version = body["metadata"]["uid"], version_of(body)
         if uid not in self._versions and 0 < version <= self._in_step:
             return None
-        self._meanwhile.add(uid)
+        self._told_by_others(uid)
         return self._see(body)
 
     def end(self, body: Body) -> None:
         """Take in from somebody else that an object is gone."""
-        self._meanwhile.add(body["metadata"]["uid"])
+        self._told_by_others(body["metadata"]["uid"])
         self._end(body["metadata"]["uid"], version_of(body))
+
+    def _told_by_others(self, uid: str) -> None:
+        if self._listing:
+            self._meanwhile.add(uid)
 
     def _see(self, body: Body, *, surely: bool = False) -> Key | None:
         """Take in an object; with ``surely`` it is as told, whatever was known before."""

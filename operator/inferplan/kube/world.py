@@ -122,7 +122,7 @@ class World:
 
     def _scenario_changed(self, key: Key, before: Body | None, after: Body | None) -> None:
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
-            del self.scenarios[key]
+            self.scenarios.pop(key, None)
             self.scenario_gone(key)
             self.look_again()
             before = None
