@@ -4,7 +4,7 @@ What it does, in the order in which a change travels:
 
 ::
 
-    handlers, reflector   see that something changed            -> world
+    reflector, handlers   see that something changed            -> world
     inbox                 says which scenario to look at next
     inventory, prices     world -> what planning sees           (claims: two scenarios never plan on one GPU)
     planning              scenario + inventory -> plan          (in a thread; held plans stay)

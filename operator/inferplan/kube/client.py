@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, Final, Self
 
@@ -96,8 +96,15 @@ class Client:
             if not token:
                 return
 
-    async def watch(self, path: str, version: str, query: Mapping[str, str] | None = None) -> AsyncIterator[Body]:
+    async def watch(
+        self, path: str, version: str, query: Mapping[str, str] | None, opened: Callable[[], None]
+    ) -> AsyncGenerator[Body]:
         """Yield what happens to the objects of a list after a version, until the server ends it.
+
+        Parameters
+        ----------
+        opened
+            Called when the server has accepted the watch; it may be minutes until something happens.
 
         Raises
         ------
@@ -113,14 +120,14 @@ class Client:
         }
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=WATCH_S + 10)
         async with await self._send("GET", path, query=asked, timeout=timeout) as response:
+            opened()
             rest = b""
             async for chunk in response.content.iter_any():
                 *lines, rest = (rest + chunk).split(b"\n")
                 for line in lines:
                     event: Body = json.loads(line)
                     if event["type"] == "ERROR":
-                        status = event["object"]
-                        raise ApiError(int(status.get("code", 500)), str(status.get("message", "")))
+                        raise ApiError.told(event["object"])
                     yield event
                 if len(rest) > _LONGEST_LINE_BYTES:
                     raise ApiError(HTTPStatus.INTERNAL_SERVER_ERROR, "an event of a watch is too long")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from functools import partial
 
 from inferplan.kube import metrics
 from inferplan.kube.conditions import RULES
@@ -13,6 +14,12 @@ from inferplan.kube.view import Previous, moment
 from inferplan.kube.world import World
 
 MEASURE_EVERY_S = 5.0
+
+
+def show_ages(world: World) -> None:
+    """Have the ages of what is watched worked out whenever they are asked for, also while nothing else runs."""
+    for kind in world.kinds():
+        metrics.CACHE_AGE_SECONDS.labels(kind).set_function(partial(world.age_s, kind))
 
 
 async def measure(world: World, reconciler: Reconciler) -> None:

@@ -10,13 +10,16 @@ import http.server
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from http import HTTPStatus
 
 HEARTBEAT_EVERY_S = 1.0
 HEARTBEAT_LOST_S = 30.0
 """A loop that has not run for so long is not coming back [s]; planning has a thread of its own."""
+STALE_S = 60.0
+"""Who has not heard from the cluster for so long is not at work [s]. The longest pause between two tries is 30 s and an
+answer may take 20 s, so one failed try is no reason yet."""
 
 logger = logging.getLogger(__name__)
 
@@ -28,11 +31,15 @@ class Health:
     ----------
     lacking
         What readiness still waits for; nothing: ready.
+    ages_s
+        Says how long ago each kind of object was last known to be in step with the cluster. One that waits for the
+        Lease watches nothing.
     """
 
     def __init__(self) -> None:
         self._beat_at = time.monotonic()
         self.lacking: dict[str, str] = {"catalog": "not loaded", "lease": "not held", "caches": "not listed"}
+        self.ages_s: Callable[[], Mapping[str, float]] = dict
 
     def met(self, *names: str) -> None:
         """Note that readiness no longer waits for these."""
@@ -58,8 +65,12 @@ class Health:
         if exclude_lease and "lease" in lacking:
             del lacking["lease"]
             lacking.pop("caches", None)  # listed by the one that holds the Lease
-        if lacking:
-            return HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(f"{name} {state}" for name, state in lacking.items())
+        faults = [f"{name} {state}" for name, state in lacking.items()]
+        stale = [f"{kind} ({age_s:.0f} s)" for kind, age_s in self.ages_s().items() if age_s > STALE_S]
+        if stale:
+            faults.append(f"not in step with the cluster for more than {STALE_S:.0f} s: {', '.join(stale)}")
+        if faults:
+            return HTTPStatus.SERVICE_UNAVAILABLE, "; ".join(faults)
         return self.alive()
 
     def serve(self, port: int) -> http.server.ThreadingHTTPServer:

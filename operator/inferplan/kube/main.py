@@ -22,7 +22,7 @@ from inferplan.kube import health, heap, metrics
 from inferplan.kube.client import Client
 from inferplan.kube.credentials import login
 from inferplan.kube.errors import LeadershipLostError
-from inferplan.kube.gauges import measure
+from inferplan.kube.gauges import measure, show_ages
 from inferplan.kube.inbox import Inbox
 from inferplan.kube.leadership import Leadership
 from inferplan.kube.options import Options, read_options
@@ -96,6 +96,8 @@ async def _work(
 ) -> None:
     inbox = Inbox()
     world = World(client, options.namespaces, inbox)
+    state.ages_s = world.ages_s
+    show_ages(world)
     inbox.rank = urgency(world)
     reconciler = Reconciler(client, world, inbox, catalog)
     async with asyncio.TaskGroup() as group:

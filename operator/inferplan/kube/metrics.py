@@ -37,6 +37,12 @@ OLDEST_PRICE_DAYS = Gauge(
     "inferplan_oldest_price_age_days", "Age of the oldest price that a plan rests on [d].", registry=REGISTRY
 )
 GPUS = Gauge("inferplan_gpus", "GPUs of the cluster by product and state.", ["gpu", "state"], registry=REGISTRY)
+CACHE_AGE_SECONDS = Gauge(
+    "inferplan_cache_age_seconds",
+    "Time since a kind of object was last known to be in step with the cluster, 0 while it is watched [s].",
+    ["kind"],
+    registry=REGISTRY,
+)
 LEADER = Gauge("inferplan_leader", "1 while this process holds the Lease.", registry=REGISTRY)
 
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import chain
+from typing import TypeVar
 
-import aiohttp
 from pydantic import ValidationError
 
 from inferplan.api.cluster_objects import NodeObject, PodObject
 from inferplan.api.nodes import requested_gpus
 from inferplan.kube.child import Child, ChildName, read_child
 from inferplan.kube.client import Body, Client
-from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, Kind
-from inferplan.kube.reflector import Reflector, version_of
+from inferplan.kube.reflector import Reflector
 from inferplan.render.context import SCENARIO_LABEL
 
 INVENTORY_SETTLES_S = 0.4
@@ -25,10 +24,11 @@ STANDING_SETTLES_S = 2.0
 """Changes of nodes and pods come in bursts; scenarios look again this long after one [s], those with a plan later."""
 CHILD_SETTLES_S = 0.05
 GONE_SETTLES_S = 1.0
-CLUSTER_RETRY_S = 5.0
-GONE_REMEMBERED = 1000
 
 _RUNNING_PODS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+
+Watch = Reflector[Key, Body] | Reflector[str, NodeObject] | Reflector[Key, PodObject] | Reflector[ChildName, Child]
+By = TypeVar("By", Key, str)
 
 logger = logging.getLogger(__name__)
 
@@ -50,80 +50,89 @@ class World:
     """
 
     def __init__(self, client: Client, namespaces: tuple[str, ...], inbox: Inbox) -> None:
-        self._client = client
-        self._namespaces: tuple[str, ...] = namespaces or ("",)
         self._inbox = inbox
         self.scenarios: dict[Key, Body] = {}
-        self._gone: dict[str, None] = {}
         self.inventory_changes = 0
         self.scenario_gone: Callable[[Key], None] = inbox.forget
+        places = tuple(dict.fromkeys(namespaces)) or ("",)
+        self._scenarios = {
+            place: Reflector(client, SCENARIO.path(place), _read_scenario, self._scenario_changed) for place in places
+        }
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
         self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
-        self._children = [
-            Reflector(
-                client,
-                kind.path(namespace),
-                partial(_read_child, kind),
-                self._child_changed,
-                {"labelSelector": SCENARIO_LABEL},
-            )
+        self._children = {
+            kind.name: [
+                Reflector(
+                    client,
+                    kind.path(place),
+                    partial(_read_child, kind),
+                    self._child_changed,
+                    {"labelSelector": SCENARIO_LABEL},
+                )
+                for place in places
+            ]
             for kind in CHILDREN
-            for namespace in self._namespaces
-        ]
+        }
+        self._kinds: Mapping[str, Sequence[Watch]] = {
+            SCENARIO.name: tuple(self._scenarios.values()),
+            NODE.name: (self.nodes,),
+            POD.name: (self.pods,),
+            **self._children,
+        }
+        self._by_scenario: dict[Key, dict[ChildName, Child]] = {}
+        self._by_owner: dict[str, dict[ChildName, Child]] = {}
 
-    def watches(self) -> Iterator[Reflector[str, NodeObject] | Reflector[Key, PodObject] | Reflector[ChildName, Child]]:
+    def kinds(self) -> Mapping[str, Sequence[Watch]]:
+        """Return everything that has to run for the world to stay up to date, by kind of object."""
+        return self._kinds
+
+    def watches(self) -> Iterator[Watch]:
         """Yield everything that has to run for the world to stay up to date."""
-        yield self.nodes
-        yield self.pods
-        yield from self._children
+        yield from chain.from_iterable(self.kinds().values())
 
     async def listed(self) -> None:
-        """Wait until everything has been listed once, scenarios last: what they claim is then known before any plan."""
+        """Wait until everything has been listed once: what scenarios claim is then known before any plan."""
         for watch in self.watches():
             await watch.listed.wait()
-        told = False
-        while True:
-            try:
-                for namespace in self._namespaces:
-                    async for items, _ in self._client.pages(SCENARIO.path(namespace)):
-                        for item in items:
-                            self.see_scenario(item | {"apiVersion": SCENARIO.api_version, "kind": SCENARIO.name})
-            except (ApiError, aiohttp.ClientError, OSError, TimeoutError) as error:
-                if not told:
-                    logger.warning("cannot list scenarios, is the CRD installed? %s", error)
-                told = True
-                await asyncio.sleep(CLUSTER_RETRY_S)
-            else:
-                return
+
+    def age_s(self, kind: str) -> float:
+        """Return how long ago a kind of object was last known to be in step with the cluster [s]."""
+        return max(watch.age_s() for watch in self.kinds()[kind])
+
+    def ages_s(self) -> dict[str, float]:
+        """Return the ages of all kinds [s]."""
+        return {kind: self.age_s(kind) for kind in self.kinds()}
 
     # ── scenarios ────────────────────────────────────────────────────────────────────────────────────────────
 
     def see_scenario(self, body: Body) -> None:
-        """Take in a scenario; an older one than what is known is passed over."""
-        key, known = scenario_key(body), self.scenarios.get(scenario_key(body))
-        if body["metadata"]["uid"] in self._gone:
-            return  # the answer to a write may come after the news of the end
-        body["metadata"].pop("managedFields", None)
-        same = known is not None and known["metadata"]["uid"] == body["metadata"]["uid"]
-        if known is not None and same and version_of(known) >= version_of(body):
-            return
-        self.scenarios[key] = body
-        if known is None or _asks(known) != _asks(body):
-            self._inbox.add(key)
-        if known is None or known.get("status") != body.get("status"):
-            self.look_again(CHILD_SETTLES_S, besides=key, waiting_only=True)
+        """Take in a scenario from kopf or the answer to a write; an older one than what is known is passed over."""
+        watch = self._watch_of(body)
+        if watch is not None:
+            watch.take(body)
 
     def lose_scenario(self, body: Body) -> None:
         """Note that a scenario is gone; the GPUs that it held are free for others."""
-        key = scenario_key(body)
-        known = self.scenarios.get(key)
-        self._gone[body["metadata"]["uid"]] = None
-        while len(self._gone) > GONE_REMEMBERED:
-            del self._gone[next(iter(self._gone))]
-        if known is not None and known["metadata"]["uid"] == body["metadata"]["uid"]:
-            del self.scenarios[key]
+        watch = self._watch_of(body)
+        if watch is not None:
+            watch.end(body)
+
+    def _watch_of(self, body: Body) -> Reflector[Key, Body] | None:
+        return self._scenarios.get("") or self._scenarios.get(body["metadata"]["namespace"])
+
+    def _scenario_changed(self, key: Key, before: Body | None, after: Body | None) -> None:
+        if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
+            self.scenarios.pop(key, None)
             self.scenario_gone(key)
             self.look_again()
+            before = None
+        if after is None:
+            return
+        self.scenarios[key] = after
+        if before is None or _asks(before) != _asks(after):
+            self._inbox.add(key)
+        if before is None or before.get("status") != after.get("status"):
+            self.look_again(CHILD_SETTLES_S, besides=key, waiting_only=True)
 
     def look_again(
         self, delay_s: float = INVENTORY_SETTLES_S, *, besides: Key | None = None, waiting_only: bool = False
@@ -138,22 +147,18 @@ class World:
 
     def children(self, key: Key, uid: str) -> list[Child]:
         """Return the objects that a scenario has, by label or by owner, in a fixed order."""
-        found = [
-            child
-            for reflector in self._children
-            for child in reflector.values.values()
-            if child.name.namespace == key.namespace and (child.owner_uid == uid or child.scenario == key.name)
-        ]
-        return sorted(found, key=lambda child: child.name)
+        owned = {name: child for name, child in self._by_owner.get(uid, {}).items() if name.namespace == key.namespace}
+        found = owned | self._by_scenario.get(key, {})
+        return [found[name] for name in sorted(found)]
 
     def child(self, name: ChildName) -> Child | None:
         """Return a child, if it is one of ours at all."""
-        return next((r.values[name] for r in self._children if name in r.values), None)
+        return next((r.values[name] for r in self._children.get(name.kind, ()) if name in r.values), None)
 
     def see_child(self, kind: Kind, body: Body) -> None:
         """Take in a child as the API server has just answered it."""
         paths = {kind.path(), kind.path(body["metadata"]["namespace"])}
-        for reflector in self._children:
+        for reflector in self._children[kind.name]:
             if reflector.path in paths:
                 reflector.take(body)
 
@@ -169,7 +174,12 @@ class World:
         self.look_again()
 
     def _child_changed(self, name: ChildName, before: Child | None, after: Child | None) -> None:
-        del name
+        if before is not None:
+            _take_out(self._by_scenario, before.key, name)
+            _take_out(self._by_owner, before.owner_uid, name)
+        if after is not None:
+            self._by_scenario.setdefault(after.key, {})[name] = after
+            self._by_owner.setdefault(after.owner_uid, {})[name] = after
         for child in (before, after):
             if child is not None and child.key in self.scenarios:
                 # where a whole namespace goes, its scenario follows within a moment, and nothing is to be made again
@@ -191,6 +201,20 @@ def _asks(body: Body) -> tuple[object, ...]:
         metadata.get("annotations"),
         metadata.get("labels"),
     )
+
+
+def _take_out(index: dict[By, dict[ChildName, Child]], by: By, name: ChildName) -> None:
+    found = index.get(by, {})
+    found.pop(name, None)
+    if not found:
+        index.pop(by, None)
+
+
+def _read_scenario(body: Body) -> tuple[Key, Body]:
+    metadata = {name: value for name, value in body["metadata"].items() if name != "managedFields"}
+    # items of a list do not say what they are
+    kept = {"apiVersion": SCENARIO.api_version, "kind": SCENARIO.name, **body, "metadata": metadata}
+    return scenario_key(body), kept
 
 
 def _read_node(body: Body) -> tuple[str, NodeObject] | None:

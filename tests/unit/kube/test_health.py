@@ -56,3 +56,16 @@ def test_the_holder_of_the_lease_is_ready_when_it_has_seen_the_cluster(health: H
 
 def test_nothing_else_is_answered(ask: Ask) -> None:
     assert ask("/")[0] == 404
+
+
+def test_one_that_has_not_heard_from_the_cluster_for_long_lives_and_is_not_ready(health: Health, ask: Ask) -> None:
+    health.met("catalog", "lease", "caches")
+    ages = {"InferenceScenario": 0.0, "Node": 59.0, "Pod": 0.0}
+    health.ages_s = lambda: ages
+    assert ask("/readyz") == (200, "ok")
+    ages |= {"InferenceScenario": 75.4, "Pod": 61.0}
+    told = "not in step with the cluster for more than 60 s: InferenceScenario (75 s), Pod (61 s)"
+    assert ask("/readyz") == ask("/readyz?exclude=lease") == (503, told)
+    assert ask("/healthz") == (200, "ok")
+    ages |= {"InferenceScenario": 0.0, "Pod": 0.0}
+    assert ask("/readyz") == (200, "ok")

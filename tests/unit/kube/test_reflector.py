@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, cast
 
 import pytest
@@ -41,8 +41,11 @@ class Server:
         if not answer:
             yield [], "10"
 
-    async def watch(self, path: str, version: str, query: Mapping[str, str]) -> AsyncIterator[Body]:
+    async def watch(
+        self, path: str, version: str, query: Mapping[str, str], opened: Callable[[], None]
+    ) -> AsyncIterator[Body]:
         del path, version, query
+        opened()
         for answer in self.watches.pop(0) if self.watches else []:
             if isinstance(answer, Exception):
                 raise answer
@@ -70,7 +73,7 @@ def run(server: Server, **more: Any) -> tuple[Reflector[str, int], list[tuple[An
 
 @pytest.fixture(autouse=True)
 def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reflector, "retry_delay_s", lambda *_: 0.001)
+    monkeypatch.setattr(reflector, "watch_delay_s", lambda *_: 0.001)
 
 
 def test_what_is_listed_and_what_changes_is_told_once() -> None:
