@@ -18,6 +18,7 @@ from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, Kind
 from inferplan.kube.reflector import Reflector, version_of
+from inferplan.kube.trouble import PodState, read_pod_state
 from inferplan.render.context import SCENARIO_LABEL
 
 INVENTORY_SETTLES_S = 0.4
@@ -28,7 +29,8 @@ GONE_SETTLES_S = 1.0
 CLUSTER_RETRY_S = 5.0
 GONE_REMEMBERED = 1000
 
-_RUNNING_PODS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+_UNFINISHED_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+_RUNNING_PODS = f"spec.nodeName!=,{_UNFINISHED_PODS}"
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ class World:
         self.scenario_gone: Callable[[Key], None] = inbox.forget
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
         self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
+        of_scenarios = {"labelSelector": SCENARIO_LABEL, "fieldSelector": _UNFINISHED_PODS}
+        self._troubled = Reflector(client, POD.path(), read_pod_state, self._trouble_changed, of_scenarios)
         self._children = [
             Reflector(
                 client,
@@ -71,10 +75,15 @@ class World:
             for namespace in self._namespaces
         ]
 
-    def watches(self) -> Iterator[Reflector[str, NodeObject] | Reflector[Key, PodObject] | Reflector[ChildName, Child]]:
+    def watches(
+        self,
+    ) -> Iterator[
+        Reflector[str, NodeObject] | Reflector[Key, PodObject] | Reflector[Key, PodState] | Reflector[ChildName, Child]
+    ]:
         """Yield everything that has to run for the world to stay up to date."""
         yield self.nodes
         yield self.pods
+        yield self._troubled
         yield from self._children
 
     async def listed(self) -> None:
@@ -157,6 +166,10 @@ class World:
             if reflector.path in paths:
                 reflector.take(body)
 
+    def pods_in_trouble(self, key: Key) -> list[PodState]:
+        """Return a scenario's pods that do not run as they should; few at any time."""
+        return [pod for pod in self._troubled.values.values() if pod.scenario == key]
+
     def faults(self) -> tuple[str, ...]:
         """Say what of the inventory may be out of date."""
         return tuple(
@@ -167,6 +180,12 @@ class World:
         del key, before, after
         self.inventory_changes += 1
         self.look_again()
+
+    def _trouble_changed(self, name: Key, before: PodState | None, after: PodState | None) -> None:
+        del name
+        for pod in (before, after):
+            if pod is not None and pod.scenario in self.scenarios:
+                self._inbox.add(pod.scenario, CHILD_SETTLES_S)
 
     def _child_changed(self, name: ChildName, before: Child | None, after: Child | None) -> None:
         del name
