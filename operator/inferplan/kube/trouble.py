@@ -23,7 +23,7 @@ CRASHES = "CrashLoopBackOff"
 PULL = "ImagePullBackOff"
 CRASHES_TOLD_AFTER = 2
 
-_STALLING = (
+STALLING = (
     REPLICA_FAILURE,
     "InvalidImageName",
     "CreateContainerConfigError",
@@ -33,7 +33,8 @@ _STALLING = (
     DEADLINE,
 )
 """What somebody has to act on, the most telling first."""
-_WAITING = {*_STALLING, CRASHES, "ErrImagePull"} - {REPLICA_FAILURE, DEADLINE}
+WAITING = {*STALLING, CRASHES, "ErrImagePull"} - {REPLICA_FAILURE, DEADLINE}
+"""Why a container waits, where that is more than a normal start."""
 _COUNT = re.compile(r"\b\d+(/\d+)?(?= )")
 """A number in the scheduler's words, as in ``0/6 nodes are available: 3 Insufficient nvidia.com/gpu``."""
 
@@ -66,7 +67,7 @@ class Trouble:
     @property
     def rank(self) -> tuple[int, str]:
         """Order by what tells most."""
-        place = _STALLING.index(self.reason) if self.reason in _STALLING else len(_STALLING)
+        place = STALLING.index(self.reason) if self.reason in STALLING else len(STALLING)
         return place, f"{self.reason} {self.cause}"
 
     def stalls(self, now: dt.datetime) -> bool:
@@ -75,7 +76,7 @@ class Trouble:
 
     def stalls_in_s(self, now: dt.datetime) -> float | None:
         """Return the time after which somebody has to act [s]; None if waiting may do for ever."""
-        if self.reason in _STALLING:
+        if self.reason in STALLING:
             return 0.0
         if self.reason != UNSCHEDULABLE or not self.since:
             return None
@@ -160,12 +161,12 @@ def _container(status: Body) -> Trouble | None:
     reason, where = str(waiting.get("reason", "")), f"container {status.get('name', '')}"
     ended = (status.get("lastState") or {}).get("terminated") or {}
     again = int(status.get("restartCount", 0)) >= CRASHES_TOLD_AFTER and not status.get("ready")
-    if reason == CRASHES or (again and ended.get("exitCode") and reason not in _WAITING):
+    if reason == CRASHES or (again and ended.get("exitCode") and reason not in WAITING):
         # between two tries the container runs for a while; its end is what there is to tell
         how = f"{where} ended with exit code {ended.get('exitCode', '')} ({ended.get('reason', '')})"
         said = str(ended.get("message", "")).strip()
         return Trouble(CRASHES, (f"{how}: {said}" if said else how)[:LONGEST_TEXT], how)
-    if reason not in _WAITING:
+    if reason not in WAITING:
         return None
     message = str(waiting.get("message", ""))
     if reason in {PULL, "ErrImagePull"}:  # they take turns
