@@ -12,6 +12,7 @@ from inferplan.domain.operation import DeployPolicy
 from inferplan.kube.choice import Stop
 from inferplan.kube.conditions import RULES
 from inferplan.kube.metrics import REGISTRY
+from inferplan.kube.trouble import STALLING, UNSCHEDULABLE_S, WAITING
 from inferplan.kube.view import APPROVED, PAUSED, REQUESTED
 from tests.gitops import HEALTH
 
@@ -37,6 +38,13 @@ def test_every_condition_has_its_row_in_the_order_in_which_it_is_written() -> No
 def test_every_reason_for_which_a_plan_is_not_put_to_work_is_named() -> None:
     for reason in Stop:
         assert f"`{reason.value}`" in section("Conditions"), reason
+
+
+def test_every_reason_for_which_pods_do_not_come_is_named() -> None:
+    text = section("Why pods do not come")
+    for reason in (*STALLING, *WAITING, "Unschedulable"):
+        assert f"`{reason}`" in text, reason
+    assert UNSCHEDULABLE_S == 600.0, "the page says ten minutes"
 
 
 def test_every_policy_and_annotation_is_explained() -> None:

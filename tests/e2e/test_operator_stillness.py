@@ -113,7 +113,7 @@ def events(node: Object) -> dict[str, tuple[Callable[[Api], object], Callable[[A
 
 @pytest.mark.parametrize(
     ("node", "policy"),
-    zip(EVERY_PLATFORM.values(), ["Auto", "Manual", "Auto", "Manual"], strict=True),
+    list(zip(EVERY_PLATFORM.values(), ["Auto", "Manual", "Auto", "Manual"], strict=True)),
     ids=EVERY_PLATFORM.keys(),
 )
 def test_what_happens_to_nodes_touches_nothing_that_runs(place: Place, node: Object, policy: str) -> None:

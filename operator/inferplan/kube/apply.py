@@ -7,6 +7,7 @@ import logging
 from inferplan.kube import metrics
 from inferplan.kube.child import Child, ChildName, read_child
 from inferplan.kube.client import Client
+from inferplan.kube.contested import Contests
 from inferplan.kube.errors import ApiError
 from inferplan.kube.inbox import Key
 from inferplan.kube.work import Step, Work, fingerprint
@@ -28,11 +29,14 @@ class Applier:
         Text and uid of what was applied last, by name.
     taken
         Names found taken by objects without our label, which no watch shows.
+    contests
+        Counts what is repaired again and again.
     """
 
     def __init__(self, client: Client, world: World) -> None:
         self._client = client
         self._world = world
+        self.contests = Contests()
         self.applied: dict[Key, dict[ChildName, tuple[str, str]]] = {}
 
     async def do(self, key: Key, uid: str, work: Work) -> list[Step]:
@@ -51,6 +55,7 @@ class Applier:
             await self._delete(child)
         for step in work.steps:
             await self._apply(key, step)
+            self.contests.repaired(key, step)
             metrics.APPLIES.labels(step.kind.name, step.reason).inc()
             done.append(step)
         return done
@@ -63,6 +68,7 @@ class Applier:
     def forget(self, key: Key) -> None:
         """Drop what is remembered of a scenario."""
         self.applied.pop(key, None)
+        self.contests.forget(key)
 
     async def _apply(self, key: Key, step: Step) -> None:
         path = step.kind.path(step.name.namespace, step.name.name)

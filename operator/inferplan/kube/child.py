@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from inferplan.api.v1alpha1 import GROUP
-from inferplan.kube.client import FIELD_MANAGER, Body
+from inferplan.kube.client import Body
+from inferplan.kube.fields import Writer, other_writers, our_fields
 from inferplan.kube.inbox import Key
 from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, Kind
+from inferplan.kube.trouble import Trouble, child_trouble
 from inferplan.render.context import ROLLOUT, SCENARIO_LABEL
 
 TEMPLATE = f"{GROUP}/pod-template"
@@ -37,6 +39,10 @@ class Child:
         Of the scenario that controls it; empty if nothing or something else does.
     owned_fields
         What our field manager owns in it (``fieldsV1``); None if it owns nothing.
+    writers
+        Who else has set fields of it; mostly nobody.
+    troubles
+        Why it cannot make its pods.
     """
 
     kind: Kind
@@ -51,6 +57,8 @@ class Child:
     failed: bool
     detail: str
     owned_fields: dict[str, Any] | None
+    writers: tuple[Writer, ...] = ()
+    troubles: tuple[Trouble, ...] = ()
     rollout: str = ""
     strategy: dict[str, Any] | None = None
     """How a Deployment was last told to roll out, in words and in fields."""
@@ -68,14 +76,6 @@ def read_child(kind: Kind, body: Body) -> Child:
     metadata = body["metadata"]
     owners: list[Body] = metadata.get("ownerReferences") or []
     owner: Body = next((one for one in owners if one.get("controller")), {})
-    fields = next(
-        (
-            entry.get("fieldsV1")
-            for entry in metadata.get("managedFields") or ()
-            if entry.get("manager") == FIELD_MANAGER and entry.get("operation") == "Apply"
-        ),
-        None,
-    )
     ready, detail = _readiness(kind, body)
     conditions = _true_conditions(body)
     return Child(
@@ -90,10 +90,12 @@ def read_child(kind: Kind, body: Body) -> Child:
         finished=kind is JOB and "Complete" in conditions,
         failed=kind is JOB and "Failed" in conditions,
         detail=detail,
-        owned_fields=fields,
+        owned_fields=our_fields(metadata),
+        writers=other_writers(metadata),
+        troubles=child_trouble(kind, body),
         rollout=(metadata.get("annotations") or {}).get(ROLLOUT, ""),
         strategy=(body.get("spec") or {}).get("strategy") if kind is DEPLOYMENT else None,
-        template=(metadata.get("annotations") or {}).get(TEMPLATE, "") if _owns_template(fields) else "",
+        template=(metadata.get("annotations") or {}).get(TEMPLATE, "") if _owns_template(our_fields(metadata)) else "",
     )
 
 
@@ -123,7 +125,9 @@ def _readiness(kind: Kind, body: Body) -> tuple[bool, str]:
         if "Failed" in conditions:
             return False, f"the run failed: {conditions['Failed']}"
         running = int(status.get("ready", 0))
-        return running > 0, f"{running} of {spec.get('parallelism', 1)} pods run"
+        begun = "startTime" in status and not any(status.get(name) for name in ("active", "succeeded", "failed"))
+        none_made = f"; none could be made so far, see kubectl describe job {body['metadata']['name']}" if begun else ""
+        return running > 0, f"{running} of {spec.get('parallelism', 1)} pods run{none_made}"
     if kind is CRON_JOB:
         return True, f"runs at {spec.get('schedule', '')} {spec.get('timeZone', '')}".rstrip()
     return True, ""

@@ -14,6 +14,7 @@ from inferplan.domain.plan import Infeasibility, Plan
 from inferplan.domain.reasons import REASON_TEXT, ReasonCode
 from inferplan.kube.choice import Choice, Stop
 from inferplan.kube.client import Body
+from inferplan.kube.trouble import Trouble
 from inferplan.kube.view import APPROVED, PAUSED, View, timestamp
 from inferplan.kube.work import Work
 
@@ -59,6 +60,21 @@ class Facts:
         problem = self.view.problem
         unlabelled = (problem.text,) if problem is not None and problem.name_taken else ()
         return "; ".join(self.work.foreign or unlabelled)
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Why the workload is not there, what somebody has to act on first; empty if it is there."""
+        work, now = self.work, self.view.now
+        if not self.deploys or not work.is_done or work.is_available:
+            return ()
+        return tuple(sorted((*work.troubles, *self.view.troubles), key=lambda one: (not one.stalls(now), one.rank)))
+
+    @property
+    def look_again_s(self) -> float | None:
+        """When something may be said otherwise though nothing has changed [s]; None if never."""
+        waits = [self.choice.look_again_s, self.work.contested_for_s]
+        waits += [one.stalls_in_s(self.view.now) for one in self.troubles]
+        return min((wait for wait in waits if wait), default=None)
 
 
 Rule = Callable[[Facts], State]
@@ -176,7 +192,9 @@ def workload_available(facts: Facts) -> State:  # noqa: PLR0911 - one return per
         return State(FALSE, "ApplyFailed", view.problem.text)
     if work.is_available:
         return State(TRUE, "Available", work.detail or "everything is in place")
-    return State(FALSE, "Progressing", work.detail or "being deployed")
+    said = [work.detail or "being deployed", *(work.added if work.is_done else ()), *map(str, facts.troubles)]
+    reason = facts.troubles[0].reason if facts.troubles else "Progressing"
+    return State(FALSE, reason, "; ".join(said))
 
 
 def within_budget(facts: Facts) -> State:
@@ -227,7 +245,7 @@ def stalled(facts: Facts) -> State:
     return State(FALSE, "Progressing", "nothing stands in the way")
 
 
-def _stall(facts: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one return per cause
+def _stall(facts: Facts) -> tuple[str, str] | None:  # noqa: C901, PLR0911 - one return per cause
     view, work = facts.view, facts.work
     if view.faults:
         return "InvalidSpec", "; ".join(view.faults)
@@ -248,6 +266,10 @@ def _stall(facts: Facts) -> tuple[str, str] | None:  # noqa: PLR0911 - one retur
         return "NameTaken", facts.taken
     if facts.deploys and work.failed:
         return "RunFailed", work.failed
+    if facts.deploys and work.contested:
+        return "Contested", "; ".join(work.contested)
+    if view.problem is None and facts.troubles and facts.troubles[0].stalls(view.now):
+        return facts.troubles[0].reason, workload_available(facts).message
     return None
 
 

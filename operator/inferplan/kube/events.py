@@ -48,6 +48,7 @@ def happenings(facts: Facts, status: Body) -> list[Happening]:
         ("InventoryKnown", "InventoryLost", None),
         ("WorkloadAvailable", "NameConflicted", {"NameTaken"}),
         ("WorkloadAvailable", "RunFailed", {"RunFailed"}),
+        ("Ready", "Contested", {"Contested"}),
     ):
         is_, was = after.condition(condition), before.condition(condition)
         if is_ is None or is_.status != FALSE or (causes is not None and is_.reason not in causes):

@@ -40,7 +40,8 @@ from inferplan.kube.pod_template import as_put_to_work
 from inferplan.kube.pools import karpenter_pools, with_pools
 from inferplan.kube.prices import Overlay, PriceBook, priced, with_book
 from inferplan.kube.status import changes, defect_status, make_status, paused_status
-from inferplan.kube.view import Previous, Problem, View, view
+from inferplan.kube.trouble import Wording
+from inferplan.kube.view import REQUESTED, Previous, Problem, View, view
 from inferplan.kube.work import Step, Work, compare
 from inferplan.kube.world import CHILD_SETTLES_S, World, by_scenario
 from inferplan.pipeline import manifests
@@ -85,6 +86,7 @@ class Reconciler:
         self._planning = Planning(catalog)
         self._now = now
         self._applier = Applier(client, world)
+        self._wording = Wording()
         self._book = PriceBook()
         self._failures: dict[Key, int] = {}
         self._problems: dict[Key, Problem] = {}
@@ -97,6 +99,7 @@ class Reconciler:
         self._inbox.forget(key)
         self._planning.forget(key)
         self._applier.forget(key)
+        self._wording.forget(key)
         self._failures.pop(key, None)
         self._problems.pop(key, None)
 
@@ -174,8 +177,8 @@ class Reconciler:
         for happening in told:
             await tell(self._client, facts, happening)
         await self._work(key, facts)
-        if facts.choice.look_again_s is not None:
-            self._inbox.add(key, facts.choice.look_again_s)
+        if facts.look_again_s is not None:
+            self._inbox.add(key, facts.look_again_s)
 
     async def _facts(self, body: Body, seen: View) -> Facts:
         cluster = self._seen(body)
@@ -203,6 +206,7 @@ class Reconciler:
             inventory_faults=self._world.faults(),
             price_faults=self._book.faults,
             problem=self._problems.get(seen.key),
+            troubles=self._wording.of(seen.key, self._world.pods_in_trouble(seen.key)),
         )
         choice = choose(seen, fits=_fits((planned.held or planned.fresh).chosen, cluster.inventory))
         wanted: Sequence[Manifest] | None = None
@@ -254,7 +258,9 @@ class Reconciler:
         before = seen.previous.condition("WorkloadAvailable")
         completed = not seen.is_new_spec and before is not None and before.reason == "RunComplete"
         applied = self._applier.applied.get(seen.key, {})
-        return compare(manifests, children, seen.uid, applied, completed=completed)
+        work = compare(manifests, children, seen.uid, applied, completed=completed)
+        asked = f"{seen.generation} {seen.annotations.get(REQUESTED, '')}"
+        return self._applier.contests.settle(seen.key, work, asked)
 
     async def _write(self, seen: View, status: Body) -> bool:
         """Write a status where it differs; tell whether the scenario is still there."""

@@ -14,6 +14,7 @@ from inferplan.kube.client import Body
 from inferplan.kube.inbox import Key
 from inferplan.kube.planning import Planned
 from inferplan.kube.standing import Standing
+from inferplan.kube.trouble import Trouble
 
 APPROVED = "inferplan.dev/approved-plan"
 PAUSED = "inferplan.dev/paused"
@@ -126,6 +127,8 @@ class View:
         The cluster has free GPUs for the plan, whatever source it was planned on.
     problem
         What stood in the way of the last attempt to apply; None if nothing did.
+    troubles
+        Why its pods do not run.
     """
 
     key: Key
@@ -144,6 +147,7 @@ class View:
     inventory_faults: tuple[str, ...] = ()
     price_faults: tuple[str, ...] = ()
     problem: Problem | None = None
+    troubles: tuple[Trouble, ...] = ()
 
     @property
     def paused(self) -> bool:

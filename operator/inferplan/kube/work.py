@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from inferplan.domain.manifest import Manifest
 from inferplan.kube.child import Child, ChildName
-from inferplan.kube.kinds import JOB, Kind, child_kind
+from inferplan.kube.fields import Writer, added_fields, missing_fields, writer_of
+from inferplan.kube.kinds import DEPLOYMENT, JOB, Kind, child_kind
+from inferplan.kube.trouble import Trouble
 from inferplan.render.context import ROLLOUT
 
 DELETED = "deleted"
+TOLD_ADDED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class Step:
     drift
         Fields that somebody else has changed or taken, or that the whole object was deleted; empty if it is applied
         for our own reasons.
+    writers
+        Who has set these fields, as far as that is known.
     """
 
     kind: Kind
@@ -31,6 +36,7 @@ class Step:
     body: Mapping[str, Any]
     uid: str = ""
     drift: tuple[str, ...] = ()
+    writers: Mapping[str, Writer] = field(default_factory=dict)
 
     @property
     def reason(self) -> str:
@@ -51,6 +57,10 @@ class Work:
         Names that are taken by objects that are not ours.
     waiting
         Names of ours that are being deleted and have to go first.
+    contested
+        Fields that somebody else sets again and again, in words; their objects are left as they are.
+    contested_for_s
+        When the first of them may be repaired again [s].
     """
 
     steps: tuple[Step, ...] = ()
@@ -60,6 +70,8 @@ class Work:
     waiting: tuple[str, ...] = ()
     wanted: tuple[ChildName, ...] = ()
     present: tuple[Child, ...] = ()
+    contested: tuple[str, ...] = ()
+    contested_for_s: float | None = None
 
     @property
     def is_done(self) -> bool:
@@ -86,6 +98,23 @@ class Work:
     def detail(self) -> str:
         """How far the workload is, in words."""
         return "; ".join(child.detail for child in self.present if child.detail)
+
+    @property
+    def added(self) -> tuple[str, ...]:
+        """What others have added to pods of ours, in words."""
+        found = [
+            f"{manager} added {path}"
+            for child in self.present
+            for manager, path in added_fields(child.owned_fields, child.writers)
+            if child.kind is DEPLOYMENT
+        ]
+        more = (f"and {len(found) - TOLD_ADDED} more",) if len(found) > TOLD_ADDED else ()
+        return (*found[:TOLD_ADDED], *more)
+
+    @property
+    def troubles(self) -> tuple[Trouble, ...]:
+        """Why objects of ours cannot make their pods."""
+        return tuple(trouble for child in self.present for trouble in child.troubles)
 
 
 def compare(
@@ -128,7 +157,9 @@ def compare(
         else:
             drift = tuple(missing_fields(manifest.body, child.owned_fields))
             if drift:
-                steps.append(Step(kind, name, manifest.body, child.uid, drift))
+                found = ((path, writer_of(path, manifest.body, child.writers)) for path in drift)
+                writers = {path: writer for path, writer in found if writer is not None}
+                steps.append(Step(kind, name, manifest.body, child.uid, drift, writers))
             elif name not in applied:
                 unsure.append(Step(kind, name, _as_it_rolls(manifest.body, child), child.uid))
             elif applied[name] != (fingerprint(manifest.body), child.uid):
@@ -161,54 +192,3 @@ def _with_rollout(body: Mapping[str, Any], rollout: str, strategy: Mapping[str, 
         return dict(body)
     metadata = {**body["metadata"], "annotations": {**annotations, ROLLOUT: rollout}}
     return {**body, "metadata": metadata, "spec": {**body["spec"], "strategy": strategy}}
-
-
-# ── drift ────────────────────────────────────────────────────────────────────────────────────────────────────
-
-_NOT_OWNED = {"apiVersion", "kind"}
-_NOT_OWNED_METADATA = {"name", "namespace"}
-
-
-def missing_fields(body: Mapping[str, Any], owned: Mapping[str, Any] | None) -> Iterator[str]:
-    """Yield the fields of a manifest that our field manager does not own in the object.
-
-    A field that somebody else sets to another value leaves our set, so nothing but these sets has to be compared.
-
-    >>> owned = {"f:spec": {"f:replicas": {}, "f:ports": {'k:{"port":80,"protocol":"TCP"}': {".": {}, "f:port": {}}}}}
-    >>> list(missing_fields({"spec": {"replicas": 2, "ports": [{"port": 80}]}}, owned))
-    []
-    >>> list(missing_fields({"spec": {"replicas": 2, "paused": False}}, owned))
-    ['spec.paused']
-    """
-    for name, value in body.items():
-        if name in _NOT_OWNED:
-            continue
-        skip = _NOT_OWNED_METADATA if name == "metadata" else frozenset[str]()
-        yield from _missing(value, (owned or {}).get(f"f:{name}"), name, skip)
-
-
-def _missing(value: object, owned: Mapping[str, Any] | None, path: str, skip: Iterable[str] = ()) -> Iterator[str]:
-    if owned is None:
-        yield path
-    elif not owned:
-        return  # a leaf, or something that is owned as a whole
-    elif isinstance(value, Mapping):
-        for name, inner in value.items():
-            if name not in skip:
-                yield from _missing(inner, owned.get(f"f:{name}"), f"{path}.{name}")
-    elif isinstance(value, (list, tuple)):
-        for at, inner in enumerate(value):
-            yield from _missing(inner, _item(inner, owned), f"{path}[{at}]")
-
-
-def _item(value: object, owned: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Find what is owned of an item of a list: by its key, by its value, or by its place."""
-    for key, fields in owned.items():
-        prefix, _, rest = key.partition(":")
-        if prefix == "k" and isinstance(value, Mapping):
-            names = json.loads(rest)
-            if all(name not in value or value[name] == wanted for name, wanted in names.items()):
-                return dict(fields)
-        elif prefix == "v" and json.loads(rest) == value:
-            return dict(fields)
-    return None

@@ -17,6 +17,7 @@ from inferplan.kube.client import Body, Client
 from inferplan.kube.inbox import Inbox, Key
 from inferplan.kube.kinds import CHILDREN, NODE, POD, SCENARIO, Kind
 from inferplan.kube.reflector import Reflector
+from inferplan.kube.trouble import PodState, read_pod_state
 from inferplan.render.context import SCENARIO_LABEL
 
 INVENTORY_SETTLES_S = 0.4
@@ -25,9 +26,16 @@ STANDING_SETTLES_S = 2.0
 CHILD_SETTLES_S = 0.05
 GONE_SETTLES_S = 1.0
 
-_RUNNING_PODS = "spec.nodeName!=,status.phase!=Succeeded,status.phase!=Failed"
+_UNFINISHED_PODS = "status.phase!=Succeeded,status.phase!=Failed"
+_RUNNING_PODS = f"spec.nodeName!=,{_UNFINISHED_PODS}"
 
-Watch = Reflector[Key, Body] | Reflector[str, NodeObject] | Reflector[Key, PodObject] | Reflector[ChildName, Child]
+Watch = (
+    Reflector[Key, Body]
+    | Reflector[str, NodeObject]
+    | Reflector[Key, PodObject]
+    | Reflector[Key, PodState]
+    | Reflector[ChildName, Child]
+)
 By = TypeVar("By", Key, str)
 
 logger = logging.getLogger(__name__)
@@ -60,6 +68,8 @@ class World:
         }
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
         self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
+        of_scenarios = {"labelSelector": SCENARIO_LABEL, "fieldSelector": _UNFINISHED_PODS}
+        self._troubled = Reflector(client, POD.path(), read_pod_state, self._trouble_changed, of_scenarios)
         self._children = {
             kind.name: [
                 Reflector(
@@ -76,7 +86,7 @@ class World:
         self._kinds: Mapping[str, Sequence[Watch]] = {
             SCENARIO.name: tuple(self._scenarios.values()),
             NODE.name: (self.nodes,),
-            POD.name: (self.pods,),
+            POD.name: (self.pods, self._troubled),
             **self._children,
         }
         self._by_scenario: dict[Key, dict[ChildName, Child]] = {}
@@ -162,6 +172,10 @@ class World:
             if reflector.path in paths:
                 reflector.take(body)
 
+    def pods_in_trouble(self, key: Key) -> list[PodState]:
+        """Return a scenario's pods that do not run as they should; few at any time."""
+        return [pod for pod in self._troubled.values.values() if pod.scenario == key]
+
     def faults(self) -> tuple[str, ...]:
         """Say what of the inventory may be out of date."""
         return tuple(
@@ -172,6 +186,12 @@ class World:
         del key, before, after
         self.inventory_changes += 1
         self.look_again()
+
+    def _trouble_changed(self, name: Key, before: PodState | None, after: PodState | None) -> None:
+        del name
+        for pod in (before, after):
+            if pod is not None and pod.scenario in self.scenarios:
+                self._inbox.add(pod.scenario, CHILD_SETTLES_S)
 
     def _child_changed(self, name: ChildName, before: Child | None, after: Child | None) -> None:
         if before is not None:

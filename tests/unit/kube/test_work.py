@@ -11,7 +11,7 @@ from inferplan.domain.manifest import Manifest
 from inferplan.kube.child import Child, ChildName, read_child
 from inferplan.kube.client import Body
 from inferplan.kube.kinds import CRON_JOB, DEPLOYMENT, JOB, SERVICE, Kind, child_kind
-from inferplan.kube.work import Work, compare, fingerprint, missing_fields
+from inferplan.kube.work import Work, compare, fingerprint
 
 UID = "scenario-uid"
 OWNED: dict[str, Any] = {"f:metadata": {"f:labels": {"f:a": {}}}, "f:spec": {"f:replicas": {}}}
@@ -119,17 +119,6 @@ def test_a_run_that_is_complete_is_not_run_again_when_its_job_has_been_tidied_aw
 def test_a_kind_without_permission_is_a_defect() -> None:
     with pytest.raises(DefectError, match="ConfigMap"):
         child_kind("v1", "ConfigMap")
-
-
-def test_items_of_lists_are_found_by_key_or_value() -> None:
-    owned = {
-        "f:spec": {
-            "f:containers": {'k:{"name":"server"}': {".": {}, "f:image": {}}},
-            "f:finalizers": {'v:"a"': {}},
-        }
-    }
-    body = {"spec": {"containers": [{"name": "server", "image": "x"}], "finalizers": ["a", "b"]}}
-    assert list(missing_fields(body, owned)) == ["spec.containers[0].name", "spec.finalizers[1]"]
 
 
 def rolling(rollout: str, surge: int) -> Body:
