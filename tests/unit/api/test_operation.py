@@ -63,7 +63,7 @@ def test_everything_that_can_be_said_is_read() -> None:
             "tokenSecretRef": {"name": "hub"},
             "batch": {"volumeRef": {"name": "items"}, "input": "open/a.jsonl"},
         },
-        "autoscaling": {"type": "KEDA", "minReplicas": 0, "maxReplicas": 4},
+        "autoscaling": {"minReplicas": 0, "maxReplicas": 4},
     }
     assert deploy(spec, namespace="team", uid="1-2-3") == Deploy(
         identity=Identity("chat", "team", "1-2-3"),
@@ -80,7 +80,7 @@ def test_everything_that_can_be_said_is_read() -> None:
         token=SecretKey("hub", "token"),
         model_cache=ModelCache("weights", offline=True),
         batch=BatchFiles("items", "open/a.jsonl", "answers.jsonl"),
-        autoscaling=Autoscaling(Autoscaler.KEDA, 0, 4),
+        autoscaling=Autoscaling(Autoscaler.NONE, 0, 4),
     )
 
 

@@ -150,19 +150,26 @@ class Autoscaling(SpecModel):
             Rule(
                 "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
                 "minReplicas must not exceed maxReplicas",
-            )
+            ),
+            Rule(
+                "!has(self.type) || self.type == 'None'",
+                "autoscaling.type: HPA and KEDA are not written yet; leave it out, and set select.pin.replicas",
+            ),
         )
     )
 
     type: Relaxed[Autoscaler] = Field(
         default=Autoscaler.NONE,
-        description="None: the plan's replicas. HPA or KEDA: between minReplicas and maxReplicas.",
+        description=(
+            "None: the plan's replicas. HPA and KEDA, between minReplicas and maxReplicas, are refused: no autoscaler is"
+            " written yet."
+        ),
     )
     min_replicas: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
-        default=None, description="Fewest replicas; absent: 1. Zero needs KEDA."
+        default=None, description="Fewest replicas; absent: 1. Zero needs KEDA. Not used yet."
     )
     max_replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="Most replicas; absent: the replicas for the first growth factor."
+        default=None, description="Most replicas; absent: the replicas for the first growth factor. Not used yet."
     )
 
 
