@@ -25,6 +25,7 @@ from inferplan.domain.errors import InputError, UnrenderableError
 from inferplan.domain.manifest import Manifest
 from inferplan.domain.plan import Plan
 from inferplan.kube import metrics
+from inferplan.kube.allowed import Allowed
 from inferplan.kube.apply import Applier, NameTakenError
 from inferplan.kube.choice import Choice, Stop, choose
 from inferplan.kube.claims import Claim, Rank, Seen, claim_of, rank, seen_by
@@ -67,6 +68,8 @@ class Reconciler:
     now
         The clock.
     """
+
+    allowed = Allowed()
 
     def __init__(
         self,
@@ -209,6 +212,7 @@ class Reconciler:
 
     def _read(self, body: Body) -> _Read:
         resource = read_resource(body)
+        self.allowed.check(resource)
         return _Read(resource, to_scenario(resource, self._planning.catalog))
 
     def today(self) -> dt.date:

@@ -102,11 +102,6 @@ def pods(**template: Any) -> dict[str, Any]:
         (pods(labels={"team": "a b"}), "podTemplate.labels", "not a label value"),
         (pods(labels={"a/b/c": "d"}), "podTemplate.labels", "not a key"),
         (pods(annotations={"-": "d"}), "podTemplate.annotations", "not a key"),
-        (
-            pods(annotations={"container.apparmor.security.beta.kubernetes.io/server": "unconfined"}),
-            "podTemplate.annotations",
-            "loosens what a container may do",
-        ),
         (pods(tolerations=[{"key": "a", "effect": "Never"}]), "tolerations[0].effect", 'no effect "Never"'),
         (pods(tolerations=[{"key": "a", "value": "b"}]), "tolerations[0].value", "belongs to operator: Equal"),
         (pods(priorityClassName="system-node-critical"), "priorityClassName", "the cluster's own pods"),
