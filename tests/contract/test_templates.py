@@ -74,6 +74,7 @@ def test_a_flag_named_after_a_path_an_address_or_code_is_the_users_only_where_it
     users = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))["users"]["flags"]
     looked_at = {
         "--default-chat-template-kwargs",  # variables of the template, which is sandboxed
+        "--enable-tokenizer-info-endpoint",  # one that the server answers
         "--override-generation-config",  # sampling parameters
         "--reasoning-config",  # the words around a thought
     }
