@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import inferplan
 import inferplan.kube
 from inferplan.api.node_pools import NodePoolHint
 from inferplan.api.price_book import Price
+from inferplan.kube.allowed import OPTIONS, Allowed, chart_name
 from inferplan.kube.options import read_options
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -103,7 +105,7 @@ def test_every_value_is_read_by_a_template() -> None:
 def test_the_operator_understands_what_its_pod_tells_it() -> None:
     template = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
     written = re.findall(r"^ +- (--[a-z-]+=.*)$", template, re.MULTILINE)
-    known = {"logFormat": "json", "priceBook.name": "prices"}
+    known = {"logFormat": "json", "priceBook.name": "prices", "allowed.remoteCode": "false"}
     told = []
     for argument in written:
         filled = re.sub(r"\{\{ \.Values\.([\w.]+) \}\}", lambda match: known[match[1]], argument)
@@ -113,6 +115,21 @@ def test_the_operator_understands_what_its_pod_tells_it() -> None:
     assert (options.identity, options.namespaces, options.json_logs) == ("$(POD_NAME)", ("release",), True)
     for name, port in (("health", options.health_port), ("metrics", options.metrics_port)):
         assert re.search(rf"name: {name}\n +containerPort: {port}\n", template)
+
+
+def test_the_chart_allows_what_the_operator_allows_unasked() -> None:
+    allowed = {name: value if isinstance(value, bool) else tuple(value) for name, value in VALUES["allowed"].items()}
+    assert allowed == {chart_name(field.name): getattr(Allowed(), field.name) for field in fields(Allowed)}
+
+
+def test_the_pod_is_told_everything_that_is_allowed() -> None:
+    """A list that is empty is told as well, for what is not told has its default."""
+    template = (CHART / "templates" / "deployment.yaml").read_text(encoding="utf-8")
+    told = dict(re.findall(r'"(\w+)" "([\w-]+)"', *re.findall(r"\$what := dict (.*?) \}\}", template)))
+    options = {chart_name(field): option.removeprefix("--allow-") for field, option in OPTIONS.items()}
+    assert told | {"remoteCode": "remote-code"} == options
+    assert 'range index $.Values.allowed $name | default (list "")' in template
+    assert f"- {OPTIONS['remote_code']}=" in template
 
 
 # ── permissions ──────────────────────────────────────────────────────────────────────────────────────────────

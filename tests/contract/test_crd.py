@@ -262,6 +262,9 @@ REFUSED = {
         " maximumPositions: 9}}}"
     ),
     "minReplicas must not exceed maxReplicas": "autoscaling: {minReplicas: 2, maxReplicas: 1}",
+    "autoscaling.type: HPA and KEDA are not written yet; leave it out, and set select.pin.replicas": (
+        "autoscaling: {type: HPA}"
+    ),
     "version, image and extraArgs are those of one engine: allow only that one": (
         "engine: {allow: [vLLM, TGI], version: 3.3.7}"
     ),

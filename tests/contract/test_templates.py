@@ -17,6 +17,7 @@ from inferplan.domain.deployment import EngineSpec
 from inferplan.domain.flags import Command, Owner
 from inferplan.domain.model import QuantizationMethod
 from inferplan.render import flags
+from inferplan.render.extra_args import WHY_NOT
 from inferplan.render.flag_list import FILE_NAME, read_flag_list, template_folder
 
 TEMPLATES = asset_folder("templates")
@@ -53,6 +54,31 @@ def test_a_flag_list_names_its_source_and_only_what_it_lists(folder: Path) -> No
     assert len(owned) == len(set(owned))
     assert set(owned) <= set(document["flags"])
     assert list(document["flags"]) == sorted(document["flags"])
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=names)
+def test_every_flag_is_judged_either_the_users_or_refused_with_a_reason(folder: Path) -> None:
+    """A flag of a new version fails here until somebody has read what it does."""
+    document = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
+    judged = [*document["users"]["flags"], *(name for group in document["owned"].values() for name in group)]
+    assert sorted(judged) == sorted(document["flags"])
+    assert set(document.get("harmless", {})) <= set(document["owned"]["code"])
+    assert set(WHY_NOT) | {Owner.PLAN} == set(Owner)
+
+
+NAMES_OF_WHAT_REACHES_OUTSIDE = re.compile(r"path|dir$|file|url|endpoint|addr|host|plugin|-cls$|-config$|kwargs|token$")
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=names)
+def test_a_flag_named_after_a_path_an_address_or_code_is_the_users_only_where_it_was_looked_at(folder: Path) -> None:
+    users = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))["users"]["flags"]
+    looked_at = {
+        "--default-chat-template-kwargs",  # variables of the template, which is sandboxed
+        "--enable-tokenizer-info-endpoint",  # one that the server answers
+        "--override-generation-config",  # sampling parameters
+        "--reasoning-config",  # the words around a thought
+    }
+    assert {name for name in users if NAMES_OF_WHAT_REACHES_OUTSIDE.search(name)} <= looked_at
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=names)

@@ -238,6 +238,12 @@ RULES = [
         {"autoscaling": {"minReplicas": 2, "maxReplicas": 2}},
     ),
     Rule(
+        "spec.autoscaling",
+        "autoscaling.type: HPA and KEDA are not written yet; leave it out, and set select.pin.replicas",
+        {"autoscaling": {"type": "HPA"}},
+        {"autoscaling": {"type": "None"}},
+    ),
+    Rule(
         "spec.engine",
         "version, image and extraArgs are those of one engine: allow only that one",
         {"engine": {"allow": ["vLLM", "TGI"], "version": "3.3.7"}},

@@ -18,6 +18,7 @@ from inferplan.api.schedule_checks import schedule_can_be_kept
 from inferplan.api.v1alpha1.scalars import MAXIMUM_TOKENS
 from inferplan.api.v1alpha1.spec import InferenceScenarioSpec
 from inferplan.domain.model import Quantization, Task
+from inferplan.domain.operation import Autoscaler
 from inferplan.domain.scenario import HardwareSource
 
 _PINNED = re.compile(r".+(:[^/:@]+|@sha256:[0-9a-f]{64})")
@@ -183,7 +184,13 @@ def owned_pools_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradictio
 
 
 def replicas_make_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
-    """Check that the fewest replicas are not more than the most."""
+    """Refuse autoscalers, none of which is written yet, and more replicas at least than at most."""
+    if spec.autoscaling.type is not Autoscaler.NONE:
+        yield Contradiction(
+            "spec.autoscaling.type",
+            f"no {spec.autoscaling.type} is written yet",
+            "leave it out; spec.select.pin.replicas sets the number",
+        )
     low, high = spec.autoscaling.min_replicas, spec.autoscaling.max_replicas
     if low is not None and high is not None and low > high:
         yield Contradiction("spec.autoscaling.minReplicas", f"{low} exceeds maxReplicas of {high}")

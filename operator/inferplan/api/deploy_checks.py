@@ -16,14 +16,12 @@ _VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?")
 _OBJECT = _PREFIX
 _SECRET_KEY = re.compile(r"[-._a-zA-Z0-9]+")
 OBJECT_HINT = "lower-case letters, digits, - and ."
-_POWERS = re.compile(r"(apparmor|seccomp)\.security\..*kubernetes\.io")
-"""Annotations by which old clusters loosen what a container may do."""
 EFFECTS = ("NoSchedule", "PreferNoSchedule", "NoExecute")
 SYSTEM_PRIORITY = "system-"
 
 
 def deploy_makes_sense(spec: InferenceScenarioSpec) -> Iterator[Contradiction]:
-    """Check what is put into pods: nothing that the API server refuses, nothing that gives them powers."""
+    """Check what is put into pods: nothing that the API server refuses. What gives powers, the operator refuses."""
     deploy, path = spec.deploy, "spec.deploy"
     if deploy.model_access is written.ModelAccess.CACHE and deploy.model_cache_ref is None:
         yield Contradiction(
@@ -55,9 +53,6 @@ def _pod_faults(pods: written.PodTemplate, path: str) -> Iterator[Contradiction]
                 f"{path}.labels", f'"{value}" of {key} is not a label value', "letters, digits, -, _ and ."
             )
     yield from _key_faults(f"{path}.annotations", pods.annotations or {})
-    for key in sorted(pods.annotations or {}):
-        if _POWERS.search(key):
-            yield Contradiction(f"{path}.annotations", f"{key} loosens what a container may do", "leave it out")
     for index, item in enumerate(pods.tolerations or ()):
         here = f"{path}.tolerations[{index}]"
         if item.operator is TolerationOperator.EXISTS and item.value is not None:

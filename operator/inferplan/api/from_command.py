@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -414,7 +415,8 @@ class _Reading:
         dropped: dict[Owner, list[str]] = {}
         extra: list[str] = ["--trust-remote-code"] if trusts else []
         for given in self._left.values():
-            owner = given.flag.owner
+            values = (json.dumps(given.keys),) if given.keys else given.values
+            owner = given.flag.decided_by(given.flag.name, values)
             if owner is None or (owner is Owner.CODE and trusts):
                 extra.extend(word for word in given.words if len(word) <= LONGEST_ARGUMENT)
                 if any(len(word) > LONGEST_ARGUMENT for word in given.words):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 _HUMAN = re.compile(r"(\d+(?:\.\d+)?)([kKmMgGtT])")
@@ -25,7 +25,7 @@ class Owner(enum.StrEnum):
     POD = "pod"
     SECRET = "secret"
     CODE = "code"
-    """The user, but only where code from elsewhere may run."""
+    """The user, but only where code from elsewhere may run: it loads code, or names a file or an address."""
 
 
 class Command(enum.StrEnum):
@@ -99,6 +99,8 @@ class Flag:
         Which of the engine's commands have it.
     instead
         What to write in the scenario, where the flag is the plan's; ``{value}`` stands for the flag's value.
+    harmless
+        Values, or keys of an object, that are the user's even if the flag is not.
     """
 
     name: str
@@ -109,6 +111,34 @@ class Flag:
     commands: tuple[Command, ...] = tuple(Command)
     owner: Owner | None = None
     instead: str = ""
+    harmless: tuple[str, ...] = ()
+
+    def decided_by(self, written: str, values: tuple[str, ...]) -> Owner | None:
+        """Say whose these values are to give; None: the user's.
+
+        >>> flag = Flag("--c", "json", owner=Owner.CODE, harmless=("level",))
+        >>> [
+        ...     str(flag.decided_by("--c", (value,)))
+        ...     for value in ('{"level": 3}', '{"level": 3, "backend": "evil.Code"}')
+        ... ]
+        ['None', 'code']
+        >>> [str(flag.decided_by(written, ("3",))) for written in ("--c.level", "--c.backend")]
+        ['None', 'code']
+        """
+        if self.owner is not Owner.CODE or not self.harmless or not values:
+            return self.owner
+        said: Iterable[str] = values
+        if "." in written:
+            said = (written.partition(".")[2].partition(".")[0],)
+        elif self.is_json:
+            try:
+                found = [json.loads(value) for value in values]
+            except ValueError:
+                return None if self.kind == "json" else self.owner  # told as what it is: no JSON
+            if not all(isinstance(one, dict) for one in found):
+                return self.owner
+            said = {key for one in found for key in one}
+        return None if set(said) <= set(self.harmless) else self.owner
 
     @property
     def takes_value(self) -> bool:

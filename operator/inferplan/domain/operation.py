@@ -59,7 +59,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class PodAdditions:
-    """What a user may add to pods: nothing that gives powers beyond those of the template."""
+    """What a user adds to pods; the operator checks that it is allowed."""
 
     labels: tuple[tuple[str, str], ...] = ()
     annotations: tuple[tuple[str, str], ...] = ()

@@ -100,6 +100,7 @@ async def _work(
     show_ages(world)
     inbox.rank = urgency(world)
     reconciler = Reconciler(client, world, inbox, catalog)
+    reconciler.allowed = options.allowed
     async with asyncio.TaskGroup() as group:
         for reflector in world.watches():
             group.create_task(reflector.run())

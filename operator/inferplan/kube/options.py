@@ -7,8 +7,11 @@ import os
 import secrets
 import socket
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from inferplan.kube.allowed import OPTIONS, Allowed, is_image_pattern
 
 DEFAULT_LEASE_NAME = "inferplan-operator"
 PRICE_BOOK_NAME = "inferplan-price-book"
@@ -41,6 +44,8 @@ class Options:
         0 lets the system choose.
     kubeconfig
         None: the service account of the pod, or else ``KUBECONFIG`` and ``~/.kube/config``.
+    allowed
+        What scenarios may ask for.
     """
 
     namespaces: tuple[str, ...]
@@ -52,6 +57,7 @@ class Options:
     catalog: Path | None
     json_logs: bool
     kubeconfig: Path | None
+    allowed: Allowed
 
 
 def _port(text: str) -> int:
@@ -68,6 +74,54 @@ def _object_name(text: str) -> ObjectName:
         message = f'"{text}" is not NAMESPACE/NAME'
         raise argparse.ArgumentTypeError(message)
     return ObjectName(namespace, name)
+
+
+def _image_pattern(text: str) -> str:
+    if text and not is_image_pattern(text):
+        message = f'"{text}" is no pattern of images, such as registry.example.com/llm/*'
+        raise argparse.ArgumentTypeError(message)
+    return text
+
+
+def _add_allowed(parser: argparse.ArgumentParser) -> None:
+    """Add an option for each thing that scenarios may ask for only if it is allowed."""
+    group = parser.add_argument_group(
+        "allowed",
+        "Patterns of what scenarios may ask for; repeatable; * is any text. The first one replaces the defaults, an"
+        " empty one alone allows nothing.",
+    )
+    for field, option in OPTIONS.items():
+        default = getattr(Allowed(), field)
+        if isinstance(default, bool):
+            group.add_argument(option, choices=("true", "false"), help=f"default: {str(default).lower()}")
+        else:
+            kind = _image_pattern if field == "images" else str
+            group.add_argument(
+                option, action="append", type=kind, metavar="PATTERN", help=f"default: {', '.join(default) or 'none'}"
+            )
+
+
+def _allowed(parser: argparse.ArgumentParser, read: argparse.Namespace, environment: Mapping[str, str]) -> Allowed:
+    """Read what is allowed; an environment variable lists patterns separated by commas, and may be empty."""
+    said: dict[str, Any] = {}
+    for field, option in OPTIONS.items():
+        name = option.removeprefix("--").replace("-", "_")
+        given, listed = getattr(read, name), environment.get(_PREFIX + name.upper())
+        if isinstance(getattr(Allowed(), field), bool):
+            given = given or listed or None
+            if given not in {None, "true", "false"}:
+                parser.error(f"{_PREFIX}{name.upper()}: write true or false")
+            said |= {} if given is None else {field: given == "true"}
+            continue
+        if given is None and listed is not None:
+            given = [pattern.strip() for pattern in listed.split(",")]
+        if given is not None:
+            said[field] = tuple(dict.fromkeys(pattern for pattern in given if pattern))
+    allowed = replace(Allowed(), **said)
+    for pattern in allowed.images:
+        if not is_image_pattern(pattern):
+            parser.error(f'{_PREFIX}ALLOW_IMAGE: "{pattern}" is no pattern of images')
+    return allowed
 
 
 def _own_identity() -> str:
@@ -130,6 +184,7 @@ def read_options(arguments: Sequence[str] | None = None, environment: Mapping[st
     parser.add_argument("--catalog", metavar="DIR", type=Path, default=given("catalog"), help="laid over ours")
     parser.add_argument("--log-format", choices=("text", "json"), default=given("log-format", "text"))
     parser.add_argument("--kubeconfig", metavar="FILE", type=Path, default=given("kubeconfig"))
+    _add_allowed(parser)
     read = parser.parse_args(arguments)
     listed = read.namespace or (given("namespace") or "").split(",")
     return Options(
@@ -142,4 +197,5 @@ def read_options(arguments: Sequence[str] | None = None, environment: Mapping[st
         catalog=read.catalog,
         json_logs=read.log_format == "json",
         kubeconfig=read.kubeconfig,
+        allowed=_allowed(parser, read, environment),
     )

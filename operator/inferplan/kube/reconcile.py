@@ -26,6 +26,7 @@ from inferplan.domain.manifest import Manifest
 from inferplan.domain.plan import Plan
 from inferplan.domain.scenario import Scenario
 from inferplan.kube import metrics
+from inferplan.kube.allowed import Allowed
 from inferplan.kube.apply import Applier, NameTakenError
 from inferplan.kube.choice import Choice, Stop, choose
 from inferplan.kube.claims import Claim, Rank, Seen, claim_of, rank, seen_by
@@ -70,6 +71,8 @@ class Reconciler:
     now
         The clock.
     """
+
+    allowed = Allowed()
 
     def __init__(
         self,
@@ -222,6 +225,7 @@ class Reconciler:
 
     def _read(self, body: Body) -> _Read:
         resource = read_resource(body)
+        self.allowed.check(resource)
         return _Read(resource, to_scenario(resource, self._planning.catalog))
 
     def today(self) -> dt.date:

@@ -19,7 +19,7 @@ WHY_NOT: dict[Owner, tuple[str, str]] = {
         "spec.deploy.tokenSecretRef takes the token for the download; let a gateway in front check keys of clients",
     ),
     Owner.CODE: (
-        "runs code or reads files that the engine's image does not hold",
+        "runs code, reads or writes files, or speaks to addresses beyond the engine's image",
         "set spec.engine.remoteCode: Allow if you trust them",
     ),
 }
@@ -119,9 +119,12 @@ def _fault(
         return Fault(
             where, f"{flag.name} belongs to the engine's {flag.commands[0]}, not to its {command}", "leave it out"
         )
-    if flag.owner is None or (flag.owner is Owner.CODE and remote_code):
+    owner = flag.decided_by(name, values)
+    if owner is None or (owner is Owner.CODE and remote_code):
         return None
-    problem, fix = WHY_NOT[flag.owner]
+    problem, fix = WHY_NOT[owner]
+    if flag.harmless:
+        fix = f"{fix}; without it: {', '.join(flag.harmless)}"
     return Fault(where, f"{flag.name} {problem}", fix)
 
 

@@ -51,6 +51,7 @@ def read_flag_list(folder: Path) -> FlagList:
     """Read the flags beside the templates of an engine's version."""
     document: dict[str, Any] = tomllib.loads((folder / FILE_NAME).read_text(encoding="utf-8"))
     owners = {name: Owner(owner) for owner, names in document["owned"].items() for name in names}
+    users, harmless = set(document["users"]["flags"]), document.get("harmless", {})
     flags: dict[str, Flag] = {}
     spellings: dict[str, str] = {}
     for name, record in document["flags"].items():
@@ -61,8 +62,9 @@ def read_flag_list(folder: Path) -> FlagList:
             optional=record.get("nargs") == "?",
             choices=tuple(str(choice) for choice in record.get("choices", ())),
             commands=_commands(record),
-            owner=owners.get(name),
+            owner=None if name in users else owners.get(name, Owner.CODE),  # what nobody has judged may do anything
             instead=document["instead"].get(name, ""),
+            harmless=tuple(harmless.get(name, ())),
         )
         for other in (*record.get("aliases", ()), *record.get("negations", ())):
             spellings[other] = name

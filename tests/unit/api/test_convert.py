@@ -193,6 +193,8 @@ def test_custom_says_which_fields_it_needs() -> None:
             "spec.select.pin.quantization: INT8 is not the format of the custom model (16 bit)",
         ),
         ("hardware: {source: Owned}", "spec.hardware.owned: source Owned needs at least one pool"),
+        ("autoscaling: {type: HPA}", "spec.autoscaling.type: no HPA is written yet (leave it out;"),
+        ("autoscaling: {type: KEDA}", "spec.autoscaling.type: no KEDA is written yet"),
         ("autoscaling: {minReplicas: 3, maxReplicas: 2}", "spec.autoscaling.minReplicas: 3 exceeds maxReplicas of 2"),
         ("hardware: {allow: [t4, H100*], deny: [Tesla-T4]}", 'spec.hardware.deny: "t4" is both allowed and denied'),
         (

@@ -91,6 +91,13 @@ def test_a_schedule_that_cannot_be_kept_is_told_in_the_status(schedule: dict[str
     assert any(fault in condition["message"] for condition in status["conditions"])
 
 
+def test_what_the_administrator_did_not_allow_is_told_in_the_status() -> None:
+    (status,) = looked_at(Server(spec={"engine": {"allow": ["vLLM"], "image": "evil.example.com/steal:1"}})).statuses
+    assert status["conditions"][0]["reason"] == "InvalidSpec"
+    fault = 'spec.engine.image: "evil.example.com/steal:1" is not allowed in this cluster'
+    assert any(fault in condition["message"] for condition in status["conditions"])
+
+
 INSTEAD = 'use spec.select.pin.gpuMemoryUtilization: "0.95"'
 
 

@@ -102,6 +102,16 @@ def test_what_the_plan_the_pod_or_a_secret_decides_is_not_the_users(word: str) -
         "--tool-parser-plugin=/models/x.py",
         "--hf-overrides={}",
         "--allowed-local-media-path=/",
+        "--otlp-traces-endpoint=http://evil.example:4317",
+        '--kv-events-config={"endpoint": "tcp://evil.example:1"}',
+        '--profiler-config={"torch_profiler_dir": "/models"}',
+        "--profiler-config.torch_profiler_dir=/models",
+        "--generation-config=/etc",
+        "--config-format=x",
+        '--compilation-config={"level": 3, "backend": "evil.Backend"}',
+        "--compilation-config.debug_dump_path=/models",
+        "--compilation-config.inductor_passes.x=evil.Pass",
+        "--mm-encoder-fp8-scale-save-path=/models/x",
     ],
 )
 def test_code_from_elsewhere_needs_the_explicit_policy(word: str) -> None:
@@ -133,6 +143,12 @@ def test_numbers_for_people_and_listed_numbers_are_taken() -> None:
     assert refusals("--max-num-queued-tokens=8k", "--max-lora-rank=16") == []
 
 
+def test_harmless_values_of_a_flag_that_could_reach_outside_are_the_users() -> None:
+    words = ("--generation-config=vllm", "--config-format=hf", '--compilation-config={"cudagraph_mode": "FULL"}')
+    assert refusals(*words) == []
+    assert "without it: auto, vllm" in refusals("--generation-config=/etc")[0]
+
+
 def test_no_flag_hides_among_the_values_of_another() -> None:
     assert "decided by the plan" in refusals("--allowed-media-domains", "a.example", "-q", "fp8")[0]
     assert "decided by the plan" in refusals("--allowed-media-domains", "a.example", "-tp=8")[0]
@@ -148,6 +164,7 @@ def test_the_flags_of_tgi_are_judged_the_same_way() -> None:
     assert "no flag" in refusals("--max-num-seqs=3", known=TGI)[0]
     assert len(refusals("--num-shard=3", known=TGI)) == 1
     assert "remoteCode" in refusals("--trust-remote-code", known=TGI)[0]
+    assert "remoteCode" in refusals("--otlp-endpoint=http://evil.example", known=TGI)[0]
 
 
 def test_every_fault_is_told_at_once() -> None:

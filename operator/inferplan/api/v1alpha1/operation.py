@@ -31,18 +31,20 @@ class Toleration(SpecModel):
 
 
 class PodTemplate(SpecModel):
-    """Additions to the pods that give no powers beyond those of the template."""
+    """Additions to the pods; labels, annotations and priority only as the administrator allows (docs/operations.md)."""
 
     labels: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] | None = Field(
-        default=None, description="Labels to add; ours win."
+        default=None, description="Labels to add, of keys that the administrator allows; ours win."
     )
     annotations: Annotated[dict[LabelKey, Annotated[str, Field(max_length=1024)]], Field(max_length=32)] | None = Field(
-        default=None, description="Annotations to add."
+        default=None, description="Annotations to add, of keys that the administrator allows."
     )
     tolerations: Annotated[tuple[Toleration, ...], Field(strict=False, max_length=16)] | None = Field(
         default=None, description="Further taints that the pods may stand."
     )
-    priority_class_name: ResourceName | None = Field(default=None, description="Priority class of the pods.")
+    priority_class_name: ResourceName | None = Field(
+        default=None, description="Priority class of the pods, if the administrator allows it."
+    )
 
 
 class LocalReference(SpecModel):
@@ -119,7 +121,7 @@ class Deploy(SpecModel):
             " Pods that run are not taken away."
         ),
     )
-    pod_template: PodTemplate | None = Field(default=None, description="Safe additions to the pods.")
+    pod_template: PodTemplate | None = Field(default=None, description="Additions to the pods.")
     model_cache_ref: LocalReference | None = Field(
         default=None,
         description=(
@@ -135,7 +137,8 @@ class Deploy(SpecModel):
         ),
     )
     token_secret_ref: SecretReference | None = Field(
-        default=None, description="Secret with the Hugging Face token, for gated models."
+        default=None,
+        description="Secret with the Hugging Face token, for gated models; its name must be one that is allowed.",
     )
     batch: BatchFiles | None = Field(
         default=None, description="Files of a batch run; needed before one can be put to work."
@@ -150,19 +153,26 @@ class Autoscaling(SpecModel):
             Rule(
                 "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
                 "minReplicas must not exceed maxReplicas",
-            )
+            ),
+            Rule(
+                "!has(self.type) || self.type == 'None'",
+                "autoscaling.type: HPA and KEDA are not written yet; leave it out, and set select.pin.replicas",
+            ),
         )
     )
 
     type: Relaxed[Autoscaler] = Field(
         default=Autoscaler.NONE,
-        description="None: the plan's replicas. HPA or KEDA: between minReplicas and maxReplicas.",
+        description=(
+            "None: the plan's replicas. HPA and KEDA, between minReplicas and maxReplicas, are refused: no autoscaler"
+            " is written yet."
+        ),
     )
     min_replicas: Annotated[int, Field(ge=0, le=100_000)] | None = Field(
-        default=None, description="Fewest replicas; absent: 1. Zero needs KEDA."
+        default=None, description="Fewest replicas; absent: 1. Zero needs KEDA. Not used yet."
     )
     max_replicas: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
-        default=None, description="Most replicas; absent: the replicas for the first growth factor."
+        default=None, description="Most replicas; absent: the replicas for the first growth factor. Not used yet."
     )
 
 

@@ -45,7 +45,7 @@ class Engine(SpecModel):
         default=None, description="Version of the engine; absent: the catalog's."
     )
     image: Annotated[str, Field(max_length=500, pattern=IMAGE_PATTERN)] | None = Field(
-        default=None, description="Container image to use instead of the catalog's."
+        default=None, description="Container image to use instead of the catalog's, if the administrator allows it."
     )
     extra_args: (
         Annotated[
@@ -59,7 +59,10 @@ class Engine(SpecModel):
     )
     remote_code: Relaxed[RemoteCode] = Field(
         default=RemoteCode.DENY,
-        description="Whether code from the model's repository may run (trust-remote-code).",
+        description=(
+            "Whether code from the model's repository may run (trust-remote-code), and extraArgs may name code, files"
+            " and addresses. In a cluster only if the administrator allows it."
+        ),
     )
 
 
