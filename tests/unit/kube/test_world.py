@@ -379,7 +379,7 @@ def test_scenarios_elsewhere_are_none_of_ours(store: Store) -> None:
         world.see_scenario(store.put("a"))
         world.lose_scenario(store.delete("a"))
         assert world.scenarios == {}
-        assert [len(watches) for watches in world.kinds().values()] == [2, 1, 1, 2, 2, 2, 2, 2]
+        assert [len(watches) for watches in world.kinds().values()] == [2, 1, 2, 2, 2, 2, 2, 2]
 
     asyncio.run(see())
 
