@@ -27,6 +27,8 @@ KIND = "InferenceScenario"
 ACCOUNT = "inferplan"
 LEASE = "inferplan"
 PRICE_BOOK = "inferplan-price-book"
+IMAGES = ("vllm/*", "ghcr.io/huggingface/*", "example.org/*")
+"""What the administrator of the tests allows: the engines' own images, and made-up ones."""
 RULES = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 CHILDREN = (("apps/v1", "Deployment"), ("v1", "Service"), ("policy/v1", "PodDisruptionBudget"))
 
@@ -60,6 +62,7 @@ class Operator:
             f"--identity={self.name}",
             f"--health-port={self._health}",
             f"--metrics-port={self._metrics}",
+            *(f"--allow-image={pattern}" for pattern in IMAGES),
             *self._options,
         ]
         self._processes.start(self.name, words, {**os.environ, "PYTHONPATH": str(ROOT / "operator")})

@@ -54,6 +54,7 @@ def message(status: Object, kind: str) -> str:
 def test_two_scenarios_and_one_gpu_give_one_that_runs_and_one_that_says_who_has_it(place: Place) -> None:
     nodes.apply(place.api, [nodes.eks_node("one", "g6.xlarge")])
     place.apply("first", **ONE_L4)
+    place.wait("first", "PlanApproved")
     place.apply("second", **ONE_L4)
     place.wait("first", "Ready")
     status = place.wait("second", "Stalled", reason="GpusHeld")
