@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import chain
@@ -59,13 +60,13 @@ class World:
 
     def __init__(self, client: Client, namespaces: tuple[str, ...], inbox: Inbox) -> None:
         self._inbox = inbox
-        self.scenarios: dict[Key, Body] = {}
         self.inventory_changes = 0
         self.scenario_gone: Callable[[Key], None] = inbox.forget
         places = tuple(dict.fromkeys(namespaces)) or ("",)
         self._scenarios = {
             place: Reflector(client, SCENARIO.path(place), _read_scenario, self._scenario_changed) for place in places
         }
+        self.scenarios: Mapping[Key, Body] = ChainMap(*(watch.values for watch in self._scenarios.values()))
         self.nodes = Reflector(client, NODE.path(), _read_node, self._inventory_changed)
         self.pods = Reflector(client, POD.path(), _read_pod, self._inventory_changed, {"fieldSelector": _RUNNING_PODS})
         of_scenarios = {"labelSelector": SCENARIO_LABEL, "fieldSelector": _UNFINISHED_PODS}
@@ -132,13 +133,11 @@ class World:
 
     def _scenario_changed(self, key: Key, before: Body | None, after: Body | None) -> None:
         if before is not None and (after is None or before["metadata"]["uid"] != after["metadata"]["uid"]):
-            self.scenarios.pop(key, None)
             self.scenario_gone(key)
             self.look_again()
             before = None
         if after is None:
             return
-        self.scenarios[key] = after
         if before is None or _asks(before) != _asks(after):
             self._inbox.add(key)
         if before is None or before.get("status") != after.get("status"):
