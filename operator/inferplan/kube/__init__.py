@@ -7,9 +7,11 @@ What it does, in the order in which a change travels:
     reflector, handlers   see that something changed            -> world
     inbox                 says which scenario to look at next
     inventory, prices     world -> what planning sees           (claims: two scenarios never plan on one GPU)
-    planning              scenario + inventory -> plan          (in a thread; held plans stay)
-    decision              plan + children -> status, manifests  (pure)
-    apply                 manifests -> cluster                  (server-side apply, one field manager)
+    allowed               what a scenario may ask for is the administrator's to say
+    planning, standing    scenario + inventory -> plan          (in a thread; held plans stay)
+    choice, conditions    plan + children -> status             (pure; trouble: why pods do not come)
+    pod_template, work    plan + children -> what to do         (what runs keeps its template; contested: no fights)
+    apply                 what to do -> cluster                 (server-side apply, one field manager)
 
 Permissions
 -----------

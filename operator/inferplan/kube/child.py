@@ -78,6 +78,7 @@ def read_child(kind: Kind, body: Body) -> Child:
     owner: Body = next((one for one in owners if one.get("controller")), {})
     ready, detail = _readiness(kind, body)
     conditions = _true_conditions(body)
+    ours = our_fields(metadata)
     return Child(
         kind=kind,
         name=ChildName(kind.name, metadata["namespace"], metadata["name"]),
@@ -90,12 +91,12 @@ def read_child(kind: Kind, body: Body) -> Child:
         finished=kind is JOB and "Complete" in conditions,
         failed=kind is JOB and "Failed" in conditions,
         detail=detail,
-        owned_fields=our_fields(metadata),
+        owned_fields=ours,
         writers=other_writers(metadata),
         troubles=child_trouble(kind, body),
         rollout=(metadata.get("annotations") or {}).get(ROLLOUT, ""),
         strategy=(body.get("spec") or {}).get("strategy") if kind is DEPLOYMENT else None,
-        template=(metadata.get("annotations") or {}).get(TEMPLATE, "") if _owns_template(our_fields(metadata)) else "",
+        template=(metadata.get("annotations") or {}).get(TEMPLATE, "") if _owns_template(ours) else "",
     )
 
 

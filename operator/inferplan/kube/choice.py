@@ -100,8 +100,8 @@ def choose(view: View, *, fits: bool) -> Choice:
     budget = planned.scenario.budget
     over = any(miss.code is ReasonCode.OVER_BUDGET for miss in plan.misses)
     unknown = any(place.source.startswith(STAND_IN) for place in plan.cost.placements)
-    approved = _approved(view, plan)
-    running = view.standing is not None and view.standing.hash == plan.hash and view.previous.is_true("PlanApproved")
+    running = view.applied and view.previous.plan.get("hash") == plan.hash
+    approved = running or view.annotations.get(APPROVED, "") == plan.hash
     blocks = budget.enforcement is Enforcement.BLOCK and _limited(budget) and not running
     in_cluster = plan.source == "Cluster" or (plan.source == "Owned" and fits)
     stop = None
@@ -135,14 +135,6 @@ def _limited(budget: Budget) -> bool:
         limit is not None
         for limit in (budget.maximum_usd_per_hour, budget.maximum_usd_per_month, budget.maximum_usd_per_request)
     )
-
-
-def _approved(view: View, plan: Plan) -> bool:
-    """Tell whether this very plan was approved: by annotation now, or before and it stands since."""
-    if view.annotations.get(APPROVED, "") == plan.hash:
-        return True
-    standing = view.standing
-    return standing is not None and standing.hash == plan.hash and view.previous.is_true("PlanApproved")
 
 
 def _trigger(view: View, offer: _Offer) -> str:

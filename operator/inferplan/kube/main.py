@@ -99,8 +99,7 @@ async def _work(
     state.ages_s = world.ages_s
     show_ages(world)
     inbox.rank = urgency(world)
-    reconciler = Reconciler(client, world, inbox, catalog)
-    reconciler.allowed = options.allowed
+    reconciler = Reconciler(client, world, inbox, catalog, allowed=options.allowed)
     async with asyncio.TaskGroup() as group:
         for reflector in world.watches():
             group.create_task(reflector.run())

@@ -70,9 +70,9 @@ class Reconciler:
     ----------
     now
         The clock.
+    allowed
+        What scenarios may ask for; None: what is allowed by default.
     """
-
-    allowed = Allowed()
 
     def __init__(
         self,
@@ -81,6 +81,8 @@ class Reconciler:
         inbox: Inbox,
         catalog: Catalog,
         now: Callable[[], dt.datetime] = lambda: dt.datetime.now(dt.UTC),
+        *,
+        allowed: Allowed | None = None,
     ) -> None:
         self._client = client
         self._world = world
@@ -88,6 +90,7 @@ class Reconciler:
         self._base = catalog
         self._planning = Planning(catalog)
         self._now = now
+        self._allowed = allowed or Allowed()
         self._applier = Applier(client, world)
         self._wording = Wording()
         self._book = PriceBook()
@@ -215,17 +218,15 @@ class Reconciler:
         wanted: Sequence[Manifest] | None = None
         if choice.outcome is not None and choice.plan is not None and choice.stop is None:
             try:
-                written = manifests(choice.outcome, to_deploy(read.resource), inventory=cluster.inventory)
-                children = self._world.children(seen.key, seen.uid)
-                wanted = as_put_to_work(written, children, choice.plan.hash, seen.generation)
+                wanted = manifests(choice.outcome, to_deploy(read.resource), inventory=cluster.inventory)
             except UnrenderableError as error:
                 refusals = tuple(str(fault) for fault in error.faults)
                 choice = replace(choice, stop=Stop.UNRENDERABLE, refusals=refusals)
-        return Facts(seen, choice, self._compare(seen, wanted))
+        return Facts(seen, choice, self._compare(seen, wanted, choice.plan))
 
     def _read(self, body: Body) -> _Read:
         resource = read_resource(body)
-        self.allowed.check(resource)
+        self._allowed.check(resource)
         return _Read(resource, to_scenario(resource, self._planning.catalog))
 
     def today(self) -> dt.date:
@@ -255,14 +256,15 @@ class Reconciler:
         pods = by_scenario(self._world.pods.values.values())
         return seen_by(mine, self.inventory(), pods, claims, standing=standing)
 
-    def _compare(self, seen: View, manifests: Sequence[Manifest] | None) -> Work:
+    def _compare(self, seen: View, manifests: Sequence[Manifest] | None, plan: Plan | None = None) -> Work:
         children = self._world.children(seen.key, seen.uid)
-        if manifests is None:
+        if manifests is None or plan is None:
             return Work(present=tuple(child for child in children if child.owner_uid == seen.uid))
         before = seen.previous.condition("WorkloadAvailable")
         completed = not seen.is_new_spec and before is not None and before.reason == "RunComplete"
         applied = self._applier.applied.get(seen.key, {})
-        work = compare(manifests, children, seen.uid, applied, completed=completed)
+        wanted = as_put_to_work(manifests, children, plan.hash, seen.generation)
+        work = compare(wanted, children, seen.uid, applied, completed=completed)
         asked = f"{seen.generation} {seen.annotations.get(REQUESTED, '')}"
         return self._applier.contests.settle(seen.key, work, asked)
 
