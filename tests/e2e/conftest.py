@@ -73,6 +73,14 @@ def gpu_nodes(control_plane: Cluster) -> Iterator[None]:
     nodes.clear(control_plane.api)
 
 
+@pytest.fixture
+def no_nodes(control_plane: Cluster) -> Iterator[None]:
+    """Let each test say which nodes there are."""
+    nodes.clear(control_plane.api)
+    yield
+    nodes.clear(control_plane.api)
+
+
 @pytest.fixture(scope="session")
 def crd(control_plane: Cluster) -> str:
     """Install the resource's definition, and return its API version once it is served."""

@@ -13,18 +13,10 @@ from tests.controlplane.cluster import Cluster
 from tests.controlplane.machines import L4
 from tests.e2e.operating import PRICE_BOOK, ROOT, Operator, Place, unchanged
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = pytest.mark.usefixtures("no_nodes", "operator")
 
 ONE_L4 = {"hardware": {"allow": ["l4"]}, "workload": {"concurrentUsers": 5}}
 DEFINITION = ROOT / "crds" / "inferencescenarios.inferplan.dev.yaml"
-
-
-@pytest.fixture(autouse=True)
-def no_nodes(control_plane: Cluster) -> Iterator[None]:
-    """Let each test say which nodes there are."""
-    nodes.clear(control_plane.api)
-    yield
-    nodes.clear(control_plane.api)
 
 
 @pytest.fixture

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from tests.controlplane import nodes
 from tests.controlplane.api import Api, Object, eventually
-from tests.controlplane.cluster import Cluster
 from tests.controlplane.machines import L4
 from tests.e2e.operating import Operator, Place, unchanged
 
-pytestmark = pytest.mark.usefixtures("operator")
+pytestmark = pytest.mark.usefixtures("no_nodes", "operator")
 
 EVERY_PLATFORM = {
     "eks": nodes.eks_node("mine", "g6.12xlarge"),
@@ -25,14 +24,6 @@ EVERY_PLATFORM = {
 DEARER = nodes.eks_node("dearer", "p4d.24xlarge")
 QUIET_S = 3.0
 """Longer than anything takes that the operator does when nodes change: it looks again within two seconds."""
-
-
-@pytest.fixture(autouse=True)
-def no_nodes(control_plane: Cluster) -> Iterator[None]:
-    """Let each test say which nodes there are."""
-    nodes.clear(control_plane.api)
-    yield
-    nodes.clear(control_plane.api)
 
 
 def not_ready(api: Api, name: str, status: str) -> None:
